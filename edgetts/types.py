@@ -1,0 +1,155 @@
+"""Values that cross rooms: frozen, typed, with units in their names or docstrings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from edgetts.errors import InvalidInput
+
+FinishReason = Literal["end", "stop", "length", "deadline", "budget", "pruned", "cancelled"]
+StopReason = Literal["complete", "vote_decided", "deadline", "tokens", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How tokens are drawn. Checked when made.
+
+    temperature 0 is greedy and ignores the seed. Filters apply in the order top_k, top_p, min_p,
+    to the distribution after temperature. max_tokens counts emitted tokens of one sample. stop:
+    strings that end a sample and are not part of it.
+    """
+
+    temperature: float = 0.7
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        def need(ok: bool, name: str, what: str) -> None:
+            if not ok:
+                raise InvalidInput(f"{name} is {getattr(self, name)!r}, but it must be {what}.")
+
+        need(math.isfinite(self.temperature) and self.temperature >= 0, "temperature", "zero or greater")
+        need(self.top_k >= 0, "top_k", "zero (off) or greater")
+        need(0 < self.top_p <= 1, "top_p", "greater than 0 and at most 1")
+        need(0 <= self.min_p < 1, "min_p", "at least 0 and less than 1")
+        need(
+            math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0,
+            "repetition_penalty",
+            "greater than zero (1 is off)",
+        )
+        need(self.seed >= 0, "seed", "zero or greater")
+        need(self.max_tokens is None or self.max_tokens > 0, "max_tokens", "greater than zero")
+        need(isinstance(self.stop, tuple) and all(self.stop), "stop", "a tuple of strings that are not empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One drawn answer: token ids with the natural log-probs the model gave them at temperature 1."""
+
+    index: int
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    greedy: bool
+    text: str = ""
+    answer: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the model itself ended it."""
+        return self.finish_reason in ("end", "stop")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer cost. Seconds are wall time; rates are tokens per second."""
+
+    seconds: float
+    prompt_tokens: int
+    generated_tokens: int
+    answer_tokens: int
+    """Tokens of the sample that became the answer."""
+    discarded_tokens: int
+    """Generated tokens of every other sample."""
+    samples: int
+    time_to_first_token: float | None
+    tokens_per_second: float | None
+    """Generated tokens of all samples over the time after the first token."""
+    peak_memory_bytes: int
+    """The process's largest resident size so far."""
+    joules: float | None = None
+    joules_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is about to be computed, and what it should take. Printed like EXPLAIN."""
+
+    runtime: str
+    strategy: Literal["single", "self-consistency"]
+    samples: int
+    width: int
+    """Branches decoded in one pass."""
+    rounds: int
+    max_tokens: int
+    """Cap on the tokens of one sample."""
+    stop_rule: str
+    predicted_seconds: float | None = None
+    step_seconds: float | None = None
+    """Predicted time of one pass at `width`."""
+    source: str = "default"
+    """Where the step time comes from: measured (with date), modelled or default."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `Engine.answer` returns."""
+
+    text: str
+    answer: str | None
+    """The extracted, canonical answer that won the vote; None where there is none to extract."""
+    confidence: float | None
+    confidence_source: str
+    samples: tuple[Sample, ...]
+    plan: Plan
+    revisions: tuple[Plan, ...]
+    usage: Usage
+    stop_reason: StopReason
+    model: str
+    budget: dict[str, float | int | None] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """New text of a streamed sample; whole characters only."""
+
+    text: str
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade:
+    """The plan, before work starts or when it is revised."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of a stream."""
+
+    answer: Answer
+
+
+Event = TextDelta | PlanMade | Finished
