@@ -1,0 +1,34 @@
+"""Runtimes know token ids and tensors: no text, no budgets, no clocks.
+
+A runtime is named here and imported when it is asked for, so that a missing package matters only
+to those who want it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgetts.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from edgetts.decoding.session import Session
+
+RUNTIMES: dict[str, str] = {
+    "onnx": "edgetts.runtimes.onnx:OnnxSession",
+    "reference": "edgetts.runtimes.reference:ReferenceSession",
+}
+
+
+def open_session(runtime: str, bundle: Path, **options: Any) -> Session:
+    """Open a bundle with the runtime of that name. Raises InvalidInput for a name that is not one."""
+    try:
+        module, attribute = RUNTIMES[runtime].split(":")
+    except KeyError:
+        near = difflib.get_close_matches(runtime, RUNTIMES, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(RUNTIMES)}."
+        raise InvalidInput(f"There is no runtime {runtime!r}.", hint=hint) from None
+    session: Session = getattr(importlib.import_module(module), attribute).open(bundle, **options)
+    return session

@@ -6,7 +6,8 @@ other. All calls may come from any thread; a session does one pass at a time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,6 +15,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 Logits = NDArray[np.float32]
+
+
+class Cancelled(Exception):  # noqa: N818 - no error: somebody asked for it
+    """A pass was abandoned because its `Cancellation` was set. The branches it touched are as before."""
+
+
+class Cancellation:
+    """Ask work under way in another thread to stop. Set once, stays set."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._lock = threading.Lock()
+        self._interrupts: list[Callable[[], None]] = []
+
+    @property
+    def requested(self) -> bool:
+        return self._set.is_set()
+
+    def request(self) -> None:
+        """Set it, and interrupt the passes that are registered now."""
+        with self._lock:
+            self._set.set()
+            interrupts = list(self._interrupts)
+        for interrupt in interrupts:
+            interrupt()
+
+    def register(self, interrupt: Callable[[], None]) -> None:
+        """Have `interrupt` called, from any thread, when it is set; at once if it is set already."""
+        with self._lock:
+            self._interrupts.append(interrupt)
+            now = self._set.is_set()
+        if now:
+            interrupt()
+
+    def unregister(self, interrupt: Callable[[], None]) -> None:
+        with self._lock:
+            self._interrupts.remove(interrupt)
 
 
 class Branch(Protocol):
@@ -70,8 +108,11 @@ class Session(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
 
-    def prefill(self, tokens: Sequence[int]) -> tuple[Branch, Logits]:
-        """Read a prompt into a new branch; return it with the last position's logits [V]."""
+    def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
+        """Read a prompt into a new branch; return it with the last position's logits [V].
+
+        Raises Cancelled, with nothing left behind, soon after `cancel` is requested.
+        """
         ...
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
@@ -86,7 +127,10 @@ class Session(Protocol):
         ...
 
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
-        """Append T tokens to one branch; return the logits [T, V] of every one of them."""
+        """Append T tokens to one branch; return the logits [T, V] of every one of them.
+
+        As with `step`, the array is valid until the next call.
+        """
         ...
 
     def truncate(self, branch: Branch, length: int) -> None:
