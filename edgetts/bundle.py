@@ -121,7 +121,9 @@ def open_bundle(directory: Path, *, trust: TrustRecord | None = None) -> Manifes
         if trust is not None and name == WEIGHTS and trust.knows(path, expected):
             continue
         if file_sha256(path) != expected:
-            raise ChecksumMismatch(f"{name} in the bundle {directory.name} was changed after export.", hint=_AGAIN)
+            raise ChecksumMismatch(
+                f"{name} in the bundle {directory.name} was changed after export.", hint=_AGAIN
+            )
         if trust is not None and name == WEIGHTS:
             trust.remember(path, expected)
     return manifest
@@ -168,7 +170,9 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
         facts["end_tokens"] = tuple(facts["end_tokens"])
         known = {f.name for f in fields(Manifest)}
         if unknown := set(body) - known:
-            raise CorruptFile(f"The manifest of {directory.name} has unknown fields: {', '.join(sorted(unknown))}.")
+            raise CorruptFile(
+                f"The manifest of {directory.name} has unknown fields: {', '.join(sorted(unknown))}."
+            )
         manifest = Manifest(
             name=str(body["name"]),
             architecture=Architecture.from_json(body["architecture"]),
@@ -185,10 +189,16 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
             notes=tuple(body.get("notes", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptFile(f"The manifest of {directory.name} is incomplete or malformed.", hint=_AGAIN) from error
+        raise CorruptFile(
+            f"The manifest of {directory.name} is incomplete or malformed.", hint=_AGAIN
+        ) from error
     stops = [s.stop for s in manifest.segments]
     starts = [s.start for s in manifest.segments]
-    whole = starts == [0, *stops[:-1]] and stops == sorted(set(stops)) and stops[-1:] == [manifest.architecture.layers]
+    whole = (
+        starts == [0, *stops[:-1]]
+        and stops == sorted(set(stops))
+        and stops[-1:] == [manifest.architecture.layers]
+    )
     if not whole or not 0 < manifest.context:
         raise CorruptFile(f"The manifest of {directory.name} describes no whole model.", hint=_AGAIN)
     needed = {WEIGHTS, MODEL, TOKENIZER, *(s.file for s in manifest.segments)}

@@ -27,9 +27,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-MAX_SOURCE = 100_000
+MAX_SOURCE = 50_000
 """Characters of a template; real ones have up to about 20,000."""
-_FUEL = 1_000_000
+_MAX_NODES = 15_000
+"""Nodes of its syntax tree; real ones have up to about 3,000."""
+_FUEL = 500_000
+"""About a microsecond each on a laptop."""
 _SIZE = 1_000_000
 """Elements and characters of one value."""
 _BITS = 4096
@@ -120,8 +123,10 @@ class _Meter:
         while waiting:
             item = waiting.pop()
             visited += 1
-            if isinstance(item, (str, range)):
+            if isinstance(item, str):
                 size += len(item)
+            elif isinstance(item, range):
+                visited += len(item)
             elif isinstance(item, dict):
                 waiting += item.keys()
                 waiting += item.values()
@@ -131,7 +136,7 @@ class _Meter:
                 raise LimitError
             elif isinstance(item, Namespace) and item is not value:
                 raise SecurityError("a namespace within a value")
-            if size + visited + len(waiting) > self.size:
+            if size + visited > self.size or visited + len(waiting) > self.fuel:
                 raise LimitError
         self.burn(visited + size // _CHARACTERS_A_UNIT)
         return value
@@ -181,7 +186,7 @@ class _Meters(NodeTransformer):
 
     def _tick(self, node: nodes.Node) -> nodes.Filter:
         # One round costs what its body holds, as plain assignments are not charged one by one.
-        weight = nodes.Const(1 + sum(1 for _ in node.find_all(nodes.Node)) // 2, lineno=node.lineno)
+        weight = nodes.Const(1 + _count(node), lineno=node.lineno)
         return self._filter(_TICK, nodes.Const(True, lineno=node.lineno), weight)
 
     def _with_body(self, node: Any) -> nodes.Node:
@@ -267,6 +272,8 @@ class SandboxedTemplates(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
+        if _count(tree) > _MAX_NODES:
+            raise LimitError
         _Meters(self).visit(tree)
         return tree
 
@@ -436,6 +443,10 @@ def _charge_output(context: Context, value: Any) -> Any:
 
 def _raise(message: Any) -> None:
     raise RefusalError(str(message))
+
+
+def _count(node: nodes.Node) -> int:
+    return sum(1 for _ in node.find_all(nodes.Node))
 
 
 def _length(value: Any) -> int:

@@ -45,7 +45,7 @@ def looks_like_control(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFacts:
-    """What a model says about its vocabulary beside the vocabulary itself.
+    """What a model says about its vocabulary beside the vocabulary itself. Checked when made.
 
     bos: id put before a text when add_bos. end_tokens: every id that ends generation, the model's
     own end-of-text first. chat_template: Jinja2 source, None where the model has none. bos_text and
@@ -58,6 +58,17 @@ class TokenizerFacts:
     chat_template: str | None
     bos_text: str
     eos_text: str
+
+    def __post_init__(self) -> None:
+        ids = [*self.end_tokens, *([] if self.bos is None else [self.bos])]
+        texts = [self.bos_text, self.eos_text, "" if self.chat_template is None else self.chat_template]
+        sound = (
+            all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < 2**32 for i in ids)
+            and all(isinstance(text, str) for text in texts)
+            and isinstance(self.add_bos, bool)
+        )
+        if not sound:
+            raise CorruptFile("The facts about the tokenizer have values of a wrong type.")
 
 
 def _byte_level_alphabet() -> dict[str, int]:

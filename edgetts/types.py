@@ -9,7 +9,7 @@ from typing import Any, Literal
 from edgetts.errors import InvalidInput
 
 FinishReason = Literal["end", "stop", "length", "deadline", "budget", "pruned", "cancelled"]
-StopReason = Literal["complete", "vote_decided", "deadline", "tokens", "cancelled"]
+StopReason = Literal["complete", "vote-decided", "deadline", "tokens", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +146,19 @@ class PlanMade:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleDone:
+    """A sample ended; `done` of `planned` samples have."""
+
+    sample: Sample
+    done: int
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event of a stream."""
 
     answer: Answer
 
 
-Event = TextDelta | PlanMade | Finished
+Event = TextDelta | PlanMade | SampleDone | Finished

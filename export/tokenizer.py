@@ -86,6 +86,10 @@ def _flag(metadata: Mapping[str, Any], name: str, default: bool) -> bool:
 def _tokens_and_types(metadata: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     tokens: list[str] = _list(metadata, "tokens", str)
     _need(bool(tokens), "it has no tokens")
+    try:
+        "".join(tokens).encode()
+    except UnicodeEncodeError:
+        _need(False, "its tokens are not Unicode text")
     types: list[int] = _list(metadata, "token_type", int, len(tokens))
     _need(all(_NORMAL <= t <= _BYTE for t in types), f"{_PREFIX}token_type has an unknown type")
     # Files mark some control tokens as ordinary text, which would let a user's text forge them.

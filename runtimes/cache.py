@@ -95,6 +95,21 @@ class Arena:
         self.rows[row] = branch
         return branch
 
+    @property
+    def free_rows(self) -> int:
+        return self.rows.count(None)
+
+    def adopt(self, branch: CachedBranch) -> None:
+        """Move a branch of another arena into the first free row."""
+        source, old_row = branch.arena, branch.row
+        if source is None:
+            raise ValueError("a freed branch cannot be moved")
+        row = self.rows.index(None)
+        self.copy_from(source, old_row, row, branch.length)
+        source.release(branch)
+        branch.arena, branch.row = self, row
+        self.rows[row] = branch
+
     def copy_from(self, source: Arena, source_row: int, row: int, length: int) -> None:
         """Copy the first `length` tokens of a row."""
         for mine, theirs in ((self.keys, source.keys), (self.values, source.values)):

@@ -304,21 +304,20 @@ class OnnxSession:
                 cancel.unregister(terminate)
 
     def _together(self, branches: list[CachedBranch]) -> Arena:
-        """Return one arena that holds all the branches, moving them into a new one if need be."""
-        arenas = {id(b.arena): b.arena for b in branches}
-        first = branches[0].arena
-        assert first is not None  # noqa: S101 - freed branches were refused before
-        if len(arenas) == 1:
-            return first
-        arena = Arena.create(self._shape, self._limit, len(branches), max(b.length for b in branches))
-        for row, branch in enumerate(branches):
-            source = branch.arena
-            assert source is not None  # noqa: S101 - as above
-            arena.copy_from(source, branch.row, row, branch.length)
-            source.release(branch)
-            branch.arena, branch.row = arena, row
-            arena.rows[row] = branch
-        return arena
+        """Return one arena that holds all the branches, moving as few of them as possible."""
+        arenas = [b.arena for b in branches if b.arena is not None]
+        common = max(arenas, key=lambda arena: sum(other is arena for other in arenas))
+        strangers = [b for b in branches if b.arena is not common]
+        if not strangers:
+            return common
+        if common.free_rows < len(strangers):
+            common = Arena.create(self._shape, self._limit, len(branches), max(b.length for b in branches))
+            strangers = branches
+        else:
+            common.reserve(max(b.length for b in strangers))
+        for branch in strangers:
+            common.adopt(branch)
+        return common
 
     def _own(self, branch: Branch) -> tuple[CachedBranch, Arena]:
         if self._closed:

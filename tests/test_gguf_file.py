@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from edgetts.errors import (
     UnsupportedModel,
 )
 from edgetts.export.checkpoint import open_checkpoint
-from edgetts.export.gguf_file import READABLE_KINDS, GgufFile
+from edgetts.export.gguf_file import GgufFile
+from edgetts.export.gguf_header import READABLE_KINDS
 
 U8, U32, BOOL, STRING, ARRAY, U64 = 0, 4, 7, 8, 9, 10
 F32, Q4_0 = 0, 2
@@ -345,10 +347,8 @@ def test_damaged_bytes_raise_only_our_errors(valid: tuple[Path, bytes, int], pat
         )
         data[at : at + len(change)] = change
     path.write_bytes(bytes(data))
-    try:
+    with suppress(EdgettsError):
         everything(path)
-    except EdgettsError as error:
-        assert str(error)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +172,6 @@ def test_damaged_bytes_raise_only_our_errors(tmp_path: Path, patch: st.DataObjec
         at = patch.draw(st.integers(0, len(data) - 1))
         data[at : at + patch.draw(st.integers(0, 4))] = patch.draw(st.binary(max_size=4))
     path.write_bytes(bytes(data))
-    try:
-        with SafetensorsFile.open(path) as file:
-            for name, tensor in file.tensors.items():
-                assert file.dequantize(name).shape == tensor.shape
-    except EdgettsError as error:
-        assert str(error)
+    with suppress(EdgettsError), SafetensorsFile.open(path) as file:
+        for name, tensor in file.tensors.items():
+            assert file.dequantize(name).shape == tensor.shape

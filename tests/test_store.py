@@ -158,7 +158,7 @@ def test_parts_are_joined_checked_converted_and_found_again_offline(
         "a-model is not in the cache: downloading it (10.2 kB, licence: Apache-2.0).",
         "Converting a-model for this device (quantisation: keep).",
     ]
-    for stage in ("Downloading part-a==1.0", "Downloading part-b==1.0", "Exporting"):
+    for stage in ("Downloading part-a==1.0", "Downloading part-b==1.0", "Converting: Exporting"):
         fractions = [fraction for name, fraction in seen if name == stage]
         assert fractions == sorted(fractions)
         assert fractions[-1] == 1.0
@@ -175,21 +175,22 @@ def test_parts_are_joined_checked_converted_and_found_again_offline(
     assert other != bundle
     assert [call["quantize"] for call in exporter.calls] == ["keep", "int8"]
 
+    # What the disk damaged since is not converted.
+    (home / "sources" / "a-model" / "model.gguf").write_bytes(GGUF[::-1])
+    with pytest.raises(ChecksumMismatch, match="edgetts rm a-model"):
+        resolve("a-model", registry=registry, converter=exporter, quantize="int4")
+    assert len(exporter.calls) == 2
+
 
 @pytest.mark.parametrize(
-    ("changes", "error", "complaint"),
-    [
-        ({"sha256": "0" * 64}, ChecksumMismatch, "sha256"),
-        ({"size": len(GGUF) + 1}, ChecksumMismatch, "bytes"),
-        ({"size": len(GGUF) - 1}, CorruptFile, "more bytes"),
-    ],
+    ("changes", "complaint"), [({"sha256": "0" * 64}, "sha256"), ({"size": len(GGUF) + 1}, "bytes")]
 )
 def test_other_bytes_than_promised_are_never_used(
-    home: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], complaint: str
+    home: Path, tmp_path: Path, changes: dict[str, Any], complaint: str
 ) -> None:
     make_wheel(tmp_path / "wheels", "part_a", {"m.bin": GGUF})
     exporter = Exporter()
-    with pytest.raises(error, match=complaint):
+    with pytest.raises(ChecksumMismatch, match=complaint):
         resolve("a-model", registry=registry_of(GGUF, "part-a", **changes), converter=exporter)
     assert exporter.calls == []
     assert leftovers(home) == []
@@ -237,7 +238,7 @@ def test_the_member_must_be_the_only_one(tmp_path: Path, members: dict[str, byte
 
 
 def test_a_zip_bomb_is_cut_off_at_the_models_size(tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path, "bomb", {"a.bin": bytes(50_000_000)})
+    wheel = make_wheel(tmp_path, "bomb", {"a.bin": bytes(8_000_000)})
     with pytest.raises(CorruptFile, match="more bytes"):
         unpack(wheel, limit=2_000_000)
     assert wheel.with_suffix(".out").stat().st_size <= 2_000_000
@@ -310,16 +311,6 @@ def test_a_bundle_without_its_record_or_manifest_is_made_again(home: Path, gguf:
     assert resolve(gguf, converter=exporter) == bundle
     assert len(exporter.calls) == 2
     assert (bundle / "manifest.json").is_file()
-
-
-def test_a_source_that_the_disk_damaged_is_not_converted(home: Path, tmp_path: Path) -> None:
-    make_wheel(tmp_path / "wheels", "part_a", {"m.bin": GGUF})
-    registry, exporter = registry_of(GGUF, "part-a"), Exporter()
-    resolve("a-model", registry=registry, converter=exporter)
-    (home / "sources" / "a-model" / "model.gguf").write_bytes(GGUF[::-1])
-    with pytest.raises(ChecksumMismatch, match="edgetts rm a-model"):
-        resolve("a-model", registry=registry, converter=exporter, quantize="int4")
-    assert len(exporter.calls) == 1
 
 
 def test_edgetts_home_and_the_platforms_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

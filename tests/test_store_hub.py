@@ -1,5 +1,7 @@
 """The Hub: what is asked of it, resuming, and whom to believe. Against a small Hub on the loopback device."""
 
+# ruff: noqa: F811  fixtures are imported, and then named as parameters
+
 from __future__ import annotations
 
 import hashlib
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 from edgetts.profiles.models import HubSource, ModelEntry, Registry
-from test_store import Exporter, home, leftovers  # noqa: F401  home is a fixture
+from test_store import Exporter, home, leftovers  # noqa: F401
 
 from edgetts.errors import ChecksumMismatch, DownloadError, EdgettsError, InvalidInput, MissingExtra
 from edgetts.store import resolve
@@ -25,7 +27,7 @@ NAME = "hf:owner/repo/dir/model.gguf"
 COMMIT = "c" * 40
 BLOCK = 4096
 # Larger than the library's block below, so that a dropped connection leaves whole blocks behind.
-DATA = b"GGUF" + random.Random(0).randbytes(40 * BLOCK)
+DATA = b"GGUF" + random.Random(0).randbytes(40 * BLOCK)  # noqa: S311
 
 
 class Hub(http.server.ThreadingHTTPServer):
@@ -108,7 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:  # noqa: F811
+def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub that HF_ENDPOINT names; the library waits for nothing and reads in small blocks."""
     import huggingface_hub.constants
     import huggingface_hub.file_download
@@ -137,7 +139,7 @@ def pinned(sha256: str | None, size: int | None = None) -> Registry:
     return Registry({"a-model": entry}, "a-model")
 
 
-def test_a_file_is_fetched_by_commit_and_recorded(hub: Hub, home: Path) -> None:  # noqa: F811
+def test_a_file_is_fetched_by_commit_and_recorded(hub: Hub, home: Path) -> None:
     said: list[str] = []
     assert describe_model(NAME)["checksum"]["sha256"] is None
     assert pull(notify=said.append) == DATA
@@ -165,7 +167,7 @@ def test_a_dropped_connection_is_resumed_within_the_call(hub: Hub) -> None:
     assert downloading == sorted(downloading)
 
 
-def test_a_later_pull_goes_on_where_a_failed_one_stopped(hub: Hub, home: Path) -> None:  # noqa: F811
+def test_a_later_pull_goes_on_where_a_failed_one_stopped(hub: Hub, home: Path) -> None:
     hub.drop_after = [10 * BLOCK, *[0] * 20]
     with pytest.raises(DownloadError, match="what has arrived is kept"):
         pull()
@@ -184,7 +186,7 @@ def test_a_server_that_cannot_resume_is_asked_for_all_of_it(hub: Hub) -> None:
     assert pull() == DATA
 
 
-def test_a_partial_file_of_other_content_is_not_continued(hub: Hub, home: Path) -> None:  # noqa: F811
+def test_a_partial_file_of_other_content_is_not_continued(hub: Hub, home: Path) -> None:
     hub.drop_after = [10 * BLOCK, *[0] * 20]
     with pytest.raises(DownloadError):
         pull()
@@ -196,7 +198,7 @@ def test_a_partial_file_of_other_content_is_not_continued(hub: Hub, home: Path) 
     assert not list((home / "partial").iterdir())
 
 
-def test_bytes_that_differ_from_what_the_hub_declares_are_dropped(hub: Hub, home: Path) -> None:  # noqa: F811
+def test_bytes_that_differ_from_what_the_hub_declares_are_dropped(hub: Hub, home: Path) -> None:
     hub.declared = "d" * 64
     with pytest.raises(ChecksumMismatch, match="sha256"):
         pull()
@@ -212,7 +214,7 @@ def test_a_promise_that_the_hub_does_not_share_is_found_before_downloading(
     assert hub.gets == []
 
 
-def test_a_promise_is_checked_where_the_hub_declares_no_checksum(hub: Hub, home: Path) -> None:  # noqa: F811
+def test_a_promise_is_checked_where_the_hub_declares_no_checksum(hub: Hub, home: Path) -> None:
     hub.declared = "e" * 40
     with pytest.raises(ChecksumMismatch, match="sha256"):
         pull("a-model", registry=pinned("0" * 64))
@@ -226,7 +228,7 @@ def test_the_first_fetch_is_trusted_and_later_ones_must_agree_until_forgotten(hu
     remove_model(NAME)
     hub.requests.clear()
     hub.data = DATA[::-1]
-    with pytest.raises(ChecksumMismatch, match=r"first fetched on .* edgetts rm --forget hf:owner"):
+    with pytest.raises(ChecksumMismatch, match=r"first fetched on .*'edgetts rm --forget hf:owner"):
         pull()
     assert f"/resolve/{COMMIT}/" in hub.requests[0][1]
     remove_model(NAME, forget=True)
@@ -259,7 +261,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(
     hub: Hub,
     home: Path,
     refusal: tuple[int, str],
-    complaint: str,  # noqa: F811
+    complaint: str,
 ) -> None:
     hub.refusal = refusal
     with pytest.raises(DownloadError) as caught:
@@ -291,7 +293,7 @@ def test_offline_mode_sends_nothing(hub: Hub, monkeypatch: pytest.MonkeyPatch) -
     assert hub.requests == []
 
 
-def test_without_the_package_the_extra_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_without_the_package_the_extra_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtra, match=r"edgetts\[hub\]"):
         pull()

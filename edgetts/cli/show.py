@@ -28,7 +28,7 @@ def _outline(value: dict[str, Any], indent: str) -> list[str]:
     """Write nested data as indented 'name: value' lines; what is unknown is left out."""
     lines = []
     for name, part in value.items():
-        inner = part if isinstance(part, list) else [part]
+        inner = part if isinstance(part, (list, tuple)) else [part]
         for item in inner:
             if isinstance(item, dict):
                 lines += [f"{indent}{name}:", *_outline(item, indent + "  ")]

@@ -1,0 +1,1 @@
+"""Decoding knows sessions and random generators: no text, no joules."""

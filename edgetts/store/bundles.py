@@ -109,7 +109,7 @@ def resolve(
                     quantize=chosen,
                     name=title,
                     licence=licence or None,
-                    progress=show,
+                    progress=lambda stage, fraction: show(f"Converting: {stage}", fraction),
                 )
             with storage_errors(cache.bundles):
                 write_record(finished / BUNDLE_RECORD, _completed(record, destination))

@@ -1,7 +1,7 @@
 """Fetch one file from the Hugging Face Hub, going on where an earlier try stopped. Knows no conversion.
 
 The requests are huggingface_hub's, so tokens, proxies and HF_ENDPOINT work as they do there. Its own
-`hf_hub_download` forgets a partial file when the process ends (since 1.0); here the partial file is ours.
+`hf_hub_download` may drop a partial file when the process ends (2.x does); here the partial file is ours.
 """
 
 from __future__ import annotations

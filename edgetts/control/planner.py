@@ -1,0 +1,122 @@
+"""Choose how many samples to draw, how wide, and how long, before anything is spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgetts.budget import Budget
+from edgetts.control.cost import CostModel
+from edgetts.errors import InvalidInput, OutOfMemory
+from edgetts.types import Plan
+
+DEFAULT_MAX_TOKENS = 1024
+"""Cap of one sample where neither the caller nor a budget sets one."""
+MAX_SAMPLES = 16
+"""Samples a budget of time or tokens is spent on at most, unless the caller asks for more."""
+MAX_WIDTH = 16
+"""Branches in one pass; beyond it a pass costs as much more as it yields."""
+# Rows of the cache grow ahead of need by this many tokens.
+_CACHE_SLACK = 320
+# Of the time before a deadline, the share kept for what no curve predicts.
+_RESERVE = 0.05
+# A sample should have room for this many times the expected length, so that most finish.
+_ROOM = 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a plan is made for. Lengths in tokens, memory in bytes.
+
+    room: tokens the context still holds after the prompt. expected: typical length of an answer.
+    memory_free: what the device has left now. seconds: until the deadline, None without one.
+    """
+
+    prompt: int
+    room: int
+    expected: int
+    max_tokens: int | None
+    bytes_per_token: int
+    memory_free: int
+    parallel: bool
+    runtime: str
+    seconds: float | None
+
+
+def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
+    """Return the plan for a budget. Raises OutOfMemory where not even one sample fits the memory."""
+    if budget.joules is not None:
+        raise InvalidInput(
+            "The budget names joules, but this device's power is not known, so they cannot be kept.",
+            hint="Give the budget in seconds or tokens.",
+        )
+    cap = min(request.max_tokens or DEFAULT_MAX_TOKENS, request.room)
+    wanted, reason = _wanted(budget)
+    if budget.tokens is not None:
+        cap = min(cap, budget.tokens)
+        affordable = max(1, budget.tokens // min(request.expected, cap))
+        if budget.samples is None and affordable < wanted:
+            wanted, reason = affordable, f"{budget.tokens} tokens allow about {affordable} answers"
+    width = min(wanted, MAX_WIDTH) if request.parallel else 1
+    width, cap = _within_memory(budget, request, width, cap)
+    rounds = -(-wanted // width)
+    seconds = None
+    if request.seconds is not None:
+        seconds = (request.seconds - cost.prefill(request.prompt)) * (1 - _RESERVE)
+        width = _within_time(seconds, width, min(cap, request.expected), cost)
+        possible = int(seconds / cost.step(width))
+        # The clock ends samples in time; the cap only keeps memory and predictions near what can be.
+        cap = max(1, min(cap, round(possible * _ROOM)))
+        rounds = max(1, min(-(-wanted // width), possible // max(1, min(cap, request.expected))))
+        if budget.samples is None and width * rounds < wanted:
+            wanted = width * rounds
+            reason = f"{request.seconds:.1f} s allow {wanted} answers of about {request.expected} tokens"
+    typical = min(cap, request.expected)
+    return Plan(
+        runtime=request.runtime,
+        strategy="self-consistency" if wanted > 1 else "single",
+        samples=wanted,
+        width=width,
+        rounds=rounds,
+        max_tokens=cap,
+        stop_rule="when the vote cannot change" if wanted > 1 else "when the model ends",
+        predicted_seconds=cost.prefill(request.prompt) + rounds * typical * cost.step(width),
+        step_seconds=cost.step(width),
+        source=cost.provenance,
+        reason=reason,
+    )
+
+
+def _wanted(budget: Budget) -> tuple[int, str]:
+    if budget.samples is not None:
+        return budget.samples, f"{budget.samples} samples were asked for"
+    if budget.seconds is not None or budget.tokens is not None:
+        return MAX_SAMPLES, f"the budget allows {MAX_SAMPLES} samples"
+    return 1, "no budget was given, so one sample"
+
+
+def _within_memory(budget: Budget, request: Request, width: int, cap: int) -> tuple[int, int]:
+    """Narrow the pass, then shorten the samples, until the caches fit."""
+    limit = request.memory_free
+    if budget.memory_bytes is not None:
+        limit = min(limit, budget.memory_bytes)
+    tokens = limit // max(1, request.bytes_per_token)
+    # The prompt's own branch stays until the last sample has started.
+    fixed = request.prompt + _CACHE_SLACK
+    while width > 1 and fixed + width * (request.prompt + cap + _CACHE_SLACK) > tokens:
+        width -= 1
+    if width == 1:
+        cap = min(cap, tokens - fixed)
+    if cap < 1:
+        needed = (fixed + 1) * request.bytes_per_token
+        raise OutOfMemory(
+            f"The prompt's cache needs {needed / 1e6:.1f} MB, but only {limit / 1e6:.1f} MB may be used.",
+            hint="Allow more memory, or shorten the prompt.",
+        )
+    return width, cap
+
+
+def _within_time(seconds: float, width: int, expected: int, cost: CostModel) -> int:
+    """Return the widest pass at which an answer of the expected length still ends in time."""
+    while width > 1 and seconds / cost.step(width) < expected * _ROOM:
+        width -= 1
+    return width

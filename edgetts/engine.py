@@ -1,0 +1,306 @@
+"""Answer questions: the one place where text, decoding, selection and control meet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edgetts.answering import Answering
+from edgetts.budget import Budget
+from edgetts.chat import ChatTemplate, Message, encode_chat
+from edgetts.control.controller import Controller
+from edgetts.control.cost import CostModel
+from edgetts.control.planner import Request
+from edgetts.decoding.parallel import ParallelDecoder
+from edgetts.decoding.session import Cancellation, Cancelled, Session
+from edgetts.errors import InvalidInput, PromptTooLong
+from edgetts.meter import Meter
+from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
+from edgetts.selection.answers import AnswerFormat
+from edgetts.tokenizer import Tokenizer
+from edgetts.types import Answer, Event, Finished, Plan, PlanMade, SamplingParams, TextDelta
+
+Prompt = str | Sequence[Message]
+
+# Tokens of an answer as expected before any was seen, and how many answers that guess weighs.
+_TYPICAL_LENGTH = 200
+_GUESS_WEIGHT = 4
+
+
+class Engine:
+    """A loaded model. Several threads may use it at once; each answer has branches of its own.
+
+    Close it, or use it in a with statement, to give the model's memory back. `load` makes one.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        *,
+        times: StepTimes = DEFAULT_TIMES,
+        clock: Callable[[], float] = time.perf_counter,
+        memory_free: Callable[[], int] | None = None,
+    ) -> None:
+        self.session = session
+        self.tokenizer = tokenizer
+        self._template = template
+        self._times = times
+        self._clock = clock
+        self._memory_free = memory_free or available_memory
+        self._lengths: deque[int] = deque(maxlen=64)
+
+    @property
+    def model(self) -> str:
+        return self.session.info.model
+
+    @property
+    def times(self) -> StepTimes:
+        """How long passes take on this device, as far as it is known."""
+        return self._times
+
+    def answer(
+        self,
+        prompt: Prompt,
+        *,
+        budget: Budget | None = None,
+        sampling: SamplingParams | None = None,
+        system: str | None = None,
+        answer_format: AnswerFormat | str = "auto",
+        cancel: Cancellation | None = None,
+    ) -> Answer:
+        """Answer a question, or the last message of a chat, within a budget.
+
+        Without a budget one sample is drawn. `answer_format` says how answers are found in texts
+        when several samples vote: see `AnswerFormat.parse`. When `cancel` is requested, the answer
+        is what there is by then. Raises InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits.
+        """
+        for event in self.stream(
+            prompt,
+            budget=budget,
+            sampling=sampling,
+            system=system,
+            answer_format=answer_format,
+            cancel=cancel,
+        ):
+            if isinstance(event, Finished):
+                return event.answer
+        raise AssertionError("a stream ends with Finished")
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        budget: Budget | None = None,
+        sampling: SamplingParams | None = None,
+        system: str | None = None,
+        answer_format: AnswerFormat | str = "auto",
+        cancel: Cancellation | None = None,
+    ) -> Iterator[Event]:
+        """Answer as `answer` does, yielding events: plans, text, finished samples, and Finished last.
+
+        One sample's text comes as it is drawn; of several, the chosen one's when it is chosen.
+        """
+        budget = budget or Budget()
+        sampling = sampling or SamplingParams()
+        cancel = cancel or Cancellation()
+        if isinstance(answer_format, str):
+            answer_format = AnswerFormat.parse(answer_format)
+        meter = Meter(self._clock)
+        tokens = encode_chat(self.tokenizer, self._template, _messages(prompt, system))
+        meter.prompt_tokens = len(tokens)
+        # From here on it is a generator: what was wrong was said at the call.
+        return self._run(tokens, budget, sampling, answer_format, cancel, meter)
+
+    def _run(
+        self,
+        tokens: list[int],
+        budget: Budget,
+        sampling: SamplingParams,
+        answer_format: AnswerFormat,
+        cancel: Cancellation,
+        meter: Meter,
+    ) -> Iterator[Event]:
+        controller = Controller(budget, CostModel(self._times), self._clock, meter.began)
+        plan = controller.make_plan(self._request(tokens, sampling))
+        yield PlanMade(plan)
+        run = Answering(self.tokenizer, sampling, answer_format, plan)
+        try:
+            with self._alarm(controller.deadline, cancel) as guard:
+                branch, logits = self.session.prefill(tokens, guard)
+        except Cancelled:
+            reason = "cancelled" if cancel.requested else "deadline"
+            yield Finished(run.answer(reason, controller, meter, self.model, budget))
+            return
+        decoder = ParallelDecoder(
+            self.session,
+            branch,
+            logits,
+            sampling,
+            prompt_tokens=tokens,
+            max_tokens=plan.max_tokens,
+            greedy_first=plan.samples > 1,
+        )
+        try:
+            first = min(plan.width, plan.samples)
+            drawn = decoder.start(first, last=first == plan.samples)
+            while True:
+                meter.tokens_drawn(decoder.generated)
+                yield from run.take(drawn, decoder)
+                for length in run.new_lengths():
+                    controller.observe_end(length)
+                    self._lengths.append(length)
+                if (stop := run.decided(cancel.requested)) is not None:
+                    break
+                running = {i: len(decoder.traces[i].tokens) for i in decoder.active}
+                do = controller.direct(running, len(decoder.traces), decoder.generated)
+                for sample in do.cut:
+                    decoder.end(sample, "budget" if budget.tokens is not None else "deadline")
+                if do.cut and controller.plan is not plan:
+                    plan = controller.plan
+                    yield PlanMade(plan)
+                if do.stop is not None or (not decoder.active and not do.start):
+                    stop = do.stop or "complete"
+                    break
+                drawn = decoder.start(do.start) if do.start else []
+                if drawn:
+                    continue
+                began, width = self._clock(), len(decoder.active)
+                drawn = decoder.step()
+                controller.observe_pass(width, self._clock() - began)
+            yield from run.end(decoder, stop)
+        finally:
+            decoder.close()
+        answer = run.answer(stop, controller, meter, self.model, budget)
+        if plan.samples > 1:
+            yield TextDelta(answer.text)
+        yield Finished(answer)
+
+    def plan(
+        self, prompt: Prompt, *, budget: Budget | None = None, sampling: SamplingParams | None = None
+    ) -> Plan:
+        """Return what would be done for a question, without doing it."""
+        meter = Meter(self._clock)
+        tokens = encode_chat(self.tokenizer, self._template, _messages(prompt, None))
+        controller = Controller(budget or Budget(), CostModel(self._times), self._clock, meter.began)
+        return controller.make_plan(self._request(tokens, sampling or SamplingParams()))
+
+    def close(self) -> None:
+        """Release the model. Closing twice does nothing."""
+        self.session.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _request(self, tokens: list[int], sampling: SamplingParams) -> Request:
+        info = self.session.info
+        room = info.context - len(tokens)
+        if room < 1:
+            raise PromptTooLong(
+                f"The prompt has {len(tokens)} tokens, but the model's context holds {info.context} "
+                "with at least one of the answer.",
+                hint="Shorten the prompt.",
+            )
+        return Request(
+            prompt=len(tokens),
+            room=room,
+            expected=self._expected_length(),
+            max_tokens=sampling.max_tokens,
+            bytes_per_token=info.bytes_per_token,
+            memory_free=self._memory_free(),
+            parallel=self.session.capabilities.parallel,
+            runtime=info.runtime,
+            seconds=None,
+        )
+
+    def _expected_length(self) -> int:
+        """Return the typical length of this engine's recent answers, drawn towards the first guess."""
+        seen = list(self._lengths)
+        return round((_GUESS_WEIGHT * _TYPICAL_LENGTH + sum(seen)) / (_GUESS_WEIGHT + len(seen)))
+
+    @contextmanager
+    def _alarm(self, deadline: float | None, cancel: Cancellation) -> Iterator[Cancellation]:
+        """Yield a cancellation that is requested with `cancel`, or when the deadline passes."""
+        guard = Cancellation()
+        cancel.register(guard.request)
+        timer = None
+        if deadline is not None:
+            timer = threading.Timer(max(0.0, deadline - self._clock()), guard.request)
+            timer.daemon = True
+            timer.start()
+        try:
+            yield guard
+        finally:
+            if timer is not None:
+                timer.cancel()
+            cancel.unregister(guard.request)
+
+
+def load(
+    model: str | Path | None = None,
+    *,
+    runtime: str = "onnx",
+    quantize: str | None = None,
+    offline: bool = False,
+    measure: bool = True,
+    notify: Callable[[str], None] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+    home: Path | None = None,
+    **options: Any,
+) -> Engine:
+    """Load a model by name or path; None is the default one. Pulls and converts it on first use.
+
+    A path may be a bundle, a GGUF file or a Hugging Face directory. quantize: keep, int4, int8 or
+    fp32, where a conversion is needed. measure: time a few passes when this device has not run the
+    model before, so that deadlines are planned from facts. notify gets sentences for a person,
+    progress a stage and its share done. options go to the runtime (threads, spin, providers, ...).
+    Raises ModelNotFound, ModelFileError, DownloadError, StorageError, InvalidInput.
+    """
+    from edgetts.bundle import TrustRecord
+    from edgetts.loading import open_engine
+    from edgetts.store import resolve
+    from edgetts.store.home import find_home
+
+    say = notify or (lambda sentence: None)
+    bundle = resolve(model, offline=offline, quantize=quantize, progress=progress, notify=say, home=home)
+    cache = find_home(home).root
+    return open_engine(
+        bundle,
+        runtime=runtime,
+        trust=TrustRecord(cache / "trust"),
+        times=cache / "steps",
+        measure=measure,
+        notify=say,
+        options=options,
+    )
+
+
+def available_memory() -> int:
+    """Return the bytes that new work may take without pushing anything out."""
+    import psutil
+
+    return int(psutil.virtual_memory().available * 0.8)
+
+
+def _messages(prompt: Prompt, system: str | None) -> list[Message]:
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise InvalidInput("The prompt is empty.", hint="Ask something.")
+        messages = [Message("user", prompt)]
+    else:
+        messages = list(prompt)
+        if not messages:
+            raise InvalidInput("There are no messages.", hint="Pass at least one from the user.")
+    return [Message("system", system), *messages] if system else messages

@@ -1,0 +1,58 @@
+"""Count what an answer spends: time, tokens, memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from edgetts.types import Sample, Usage
+
+
+class Meter:
+    """Started with the question; charges the prompt, every drawn token, and nothing twice."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.began = clock()
+        self.prompt_tokens = 0
+        self._first: float | None = None
+        self._at_first = 0
+
+    def tokens_drawn(self, generated: int) -> None:
+        """Note that so many tokens are drawn in all; the first call marks the first token."""
+        if self._first is None and generated:
+            self._first = self._clock()
+            self._at_first = generated
+
+    def usage(self, samples: Sequence[Sample], chosen: Sample | None) -> Usage:
+        """Sum up."""
+        now = self._clock()
+        generated = sum(len(sample.tokens) for sample in samples)
+        kept = len(chosen.tokens) if chosen is not None else 0
+        rate = None
+        if self._first is not None and now > self._first and generated > self._at_first:
+            rate = (generated - self._at_first) / (now - self._first)
+        return Usage(
+            seconds=now - self.began,
+            prompt_tokens=self.prompt_tokens,
+            generated_tokens=generated,
+            answer_tokens=kept,
+            discarded_tokens=generated - kept,
+            samples=len(samples),
+            time_to_first_token=None if self._first is None else self._first - self.began,
+            tokens_per_second=rate,
+            peak_memory_bytes=peak_memory_bytes(),
+        )
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident size this process ever had; its present one where that is not known."""
+    if sys.platform == "win32":
+        import psutil
+
+        info = psutil.Process().memory_info()
+        return int(getattr(info, "peak_wset", info.rss))
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

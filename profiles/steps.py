@@ -1,0 +1,145 @@
+"""How long a pass takes on this device, by its width: measured on first use, and kept.
+
+The curve t(w), seconds of a pass that appends one token to each of w branches, decides how many
+samples a deadline allows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from edgetts.decoding.session import Branch, Session
+
+WIDTHS = (1, 2, 4, 8)
+_PROMPT = 48
+_REPEATS = 5
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Seconds of a pass at each of `widths`, and the prompt tokens read in a second.
+
+    source: "measured" or "default"; date: ISO day of the measurement.
+    """
+
+    widths: tuple[int, ...]
+    seconds: tuple[float, ...]
+    prefill_rate: float
+    source: str
+    date: str = ""
+
+    def at(self, width: int) -> float:
+        """Return t(width), linear between the measured widths and beyond the last."""
+        if len(self.widths) == 1:
+            return self.seconds[0] * max(1.0, width / self.widths[0])
+        upper = next((i for i, w in enumerate(self.widths) if w >= width), len(self.widths) - 1)
+        i = max(1, upper)
+        w0, w1, t0, t1 = self.widths[i - 1], self.widths[i], self.seconds[i - 1], self.seconds[i]
+        return max(t0 + (t1 - t0) * (width - w0) / (w1 - w0), 1e-6)
+
+    @property
+    def provenance(self) -> str:
+        return f"{self.source} {self.date}".strip()
+
+
+DEFAULT_TIMES = StepTimes((1, 8), (0.05, 0.12), 100.0, "default")
+"""For a device that was never measured: a slow one, so that a deadline is kept."""
+
+
+def measure_steps(session: Session, clock: Callable[[], float] = time.perf_counter) -> StepTimes:
+    """Time a short prefill and a few passes at each width; takes about as long as 60 plain steps."""
+    vocab = session.info.vocab
+    prompt = [7919 * i % vocab for i in range(min(_PROMPT, session.info.context // 2))]
+    session.free(session.prefill(prompt)[0])  # the first pass of a shape allocates
+    began = clock()
+    branch, _ = session.prefill(prompt)
+    rate = len(prompt) / max(clock() - began, 1e-6)
+    seconds = []
+    widths = WIDTHS if session.capabilities.parallel else (1,)
+    try:
+        for width in widths:
+            seconds.append(_median_step(session, branch, width, clock))
+    finally:
+        session.free(branch)
+    # Noise must not make a wider pass look cheaper than a narrower one.
+    for i in range(1, len(seconds)):
+        seconds[i] = max(seconds[i], seconds[i - 1])
+    return StepTimes(widths, tuple(seconds), rate, "measured", date.today().isoformat())
+
+
+def _median_step(session: Session, prompt: Branch, width: int, clock: Callable[[], float]) -> float:
+    branches = session.fork(prompt, width)
+    try:
+        times = []
+        for i in range(_REPEATS + 1):
+            began = clock()
+            session.step(branches, [(31 * i + b) % session.info.vocab for b in range(width)])
+            times.append(clock() - began)
+        return statistics.median(times[1:])
+    finally:
+        for branch in branches:
+            session.free(branch)
+
+
+class StepTimesStore:
+    """Keep measured curves in `directory`, one small file per model, runtime and machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def get(self, fingerprint: str) -> StepTimes | None:
+        """Return what was measured for that fingerprint; None where there is nothing valid."""
+        try:
+            body = json.loads(self._path(fingerprint).read_text(encoding="utf-8"))
+            times = StepTimes(
+                tuple(int(w) for w in body["widths"]),
+                tuple(float(s) for s in body["seconds"]),
+                float(body["prefill_rate"]),
+                "measured",
+                str(body["date"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        sound = len(times.widths) == len(times.seconds) > 0 and min(*times.seconds, times.prefill_rate) > 0
+        return times if sound and body.get("format") == _FORMAT else None
+
+    def put(self, fingerprint: str, times: StepTimes) -> None:
+        """Keep a curve; a store that cannot be written means measuring again next time."""
+        path = self._path(fingerprint)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(f".{time.monotonic_ns()}")
+            draft.write_text(json.dumps({"format": _FORMAT, **asdict(times)}, indent=1) + "\n", encoding="utf-8")
+            draft.replace(path)
+        except OSError:
+            return
+
+    def _path(self, fingerprint: str) -> Path:
+        return self._directory / f"{fingerprint}.json"
+
+
+def fingerprint(**facts: Any) -> str:
+    """Identify a model on a machine: the given facts, the processor, and the operating system."""
+    body = {"machine": platform.machine(), "system": platform.system(), "cpu": _cpu_model(), **facts}
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def _cpu_model() -> str:
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith(("model name", "Model")):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
