@@ -1,6 +1,54 @@
 """Answer questions with a language model on this device, and decide how much to compute.
 
->>> import edgetts
->>> with edgetts.load("smollm2-135m-instruct") as engine:  # doctest: +SKIP
-...     print(engine.answer("What is 17 + 25?", budget=edgetts.Budget(seconds=5)).text)
+import edgetts
+
+with edgetts.load() as engine:
+    answer = engine.answer("What is 17 + 25?", budget=edgetts.Budget(seconds=5))
+    print(answer.text, answer.usage.tokens_per_second)
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from edgetts.budget import Budget
+from edgetts.errors import EdgettsError
+from edgetts.types import Answer, Plan, Sample, SamplingParams, Usage
+
+if TYPE_CHECKING:
+    from edgetts.chat import Message
+    from edgetts.decoding.session import Cancellation
+    from edgetts.engine import Engine, load
+
+__all__ = [
+    "load",
+    "Engine",
+    "Budget",
+    "SamplingParams",
+    "Message",
+    "Cancellation",
+    "Answer",
+    "Sample",
+    "Usage",
+    "Plan",
+    "EdgettsError",
+]
+
+# Names that need NumPy or more, imported when they are first used: `import edgetts` stays quick.
+_LAZY = {
+    "load": "edgetts.engine",
+    "Engine": "edgetts.engine",
+    "Message": "edgetts.chat",
+    "Cancellation": "edgetts.decoding.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'edgetts' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.architecture import Architecture
+from edgetts.checksum import sha256_of
 from edgetts.errors import BundleVersionError, ChecksumMismatch, CorruptFile, ModelNotFound
 from edgetts.tokenizer import TokenizerFacts
 
@@ -120,7 +121,7 @@ def open_bundle(directory: Path, *, trust: TrustRecord | None = None) -> Manifes
             raise CorruptFile(f"The bundle {directory.name} has no {name}.", hint=_AGAIN)
         if trust is not None and name == WEIGHTS and trust.knows(path, expected):
             continue
-        if file_sha256(path) != expected:
+        if sha256_of(path) != expected:
             raise ChecksumMismatch(
                 f"{name} in the bundle {directory.name} was changed after export.", hint=_AGAIN
             )
@@ -199,7 +200,7 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
         and stops == sorted(set(stops))
         and stops[-1:] == [manifest.architecture.layers]
     )
-    if not whole or not 0 < manifest.context:
+    if not whole or not manifest.context > 0:
         raise CorruptFile(f"The manifest of {directory.name} describes no whole model.", hint=_AGAIN)
     needed = {WEIGHTS, MODEL, TOKENIZER, *(s.file for s in manifest.segments)}
     if missing := needed - set(manifest.files):
@@ -207,15 +208,6 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
     if any(Path(name).name != name or name in ("", ".", "..") for name in manifest.files):
         raise CorruptFile(f"The manifest of {directory.name} names files outside the bundle.", hint=_AGAIN)
     return manifest
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file in chunks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 class TrustRecord:

@@ -24,7 +24,7 @@ from edgetts.meter import Meter
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
 from edgetts.tokenizer import Tokenizer
-from edgetts.types import Answer, Event, Finished, Plan, PlanMade, SamplingParams, TextDelta
+from edgetts.types import Answer, Event, Finished, PlanMade, SamplingParams, TextDelta
 
 Prompt = str | Sequence[Message]
 
@@ -146,7 +146,7 @@ class Engine:
             sampling,
             prompt_tokens=tokens,
             max_tokens=plan.max_tokens,
-            greedy_first=plan.samples > 1,
+            greedy_first=plan.samples > 1 or sampling.temperature is None,
         )
         try:
             first = min(plan.width, plan.samples)
@@ -182,15 +182,6 @@ class Engine:
         if plan.samples > 1:
             yield TextDelta(answer.text)
         yield Finished(answer)
-
-    def plan(
-        self, prompt: Prompt, *, budget: Budget | None = None, sampling: SamplingParams | None = None
-    ) -> Plan:
-        """Return what would be done for a question, without doing it."""
-        meter = Meter(self._clock)
-        tokens = encode_chat(self.tokenizer, self._template, _messages(prompt, None))
-        controller = Controller(budget or Budget(), CostModel(self._times), self._clock, meter.began)
-        return controller.make_plan(self._request(tokens, sampling or SamplingParams()))
 
     def close(self) -> None:
         """Release the model. Closing twice does nothing."""

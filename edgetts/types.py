@@ -12,16 +12,21 @@ FinishReason = Literal["end", "stop", "length", "deadline", "budget", "pruned", 
 StopReason = Literal["complete", "vote-decided", "deadline", "tokens", "cancelled"]
 
 
+SPREAD_TEMPERATURE = 0.7
+"""Temperature of samples that are to differ, where the caller names none."""
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How tokens are drawn. Checked when made.
 
-    temperature 0 is greedy and ignores the seed. Filters apply in the order top_k, top_p, min_p,
+    temperature 0 is greedy and ignores the seed; None is greedy for a lone sample, and
+    SPREAD_TEMPERATURE where several are drawn, but for the first of them. Filters apply in the order top_k, top_p, min_p,
     to the distribution after temperature. max_tokens counts emitted tokens of one sample. stop:
     strings that end a sample and are not part of it.
     """
 
-    temperature: float = 0.7
+    temperature: float | None = None
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
@@ -35,7 +40,8 @@ class SamplingParams:
             if not ok:
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}, but it must be {what}.")
 
-        need(math.isfinite(self.temperature) and self.temperature >= 0, "temperature", "zero or greater")
+        heat = self.temperature
+        need(heat is None or (math.isfinite(heat) and heat >= 0), "temperature", "zero or greater")
         need(self.top_k >= 0, "top_k", "zero (off) or greater")
         need(0 < self.top_p <= 1, "top_p", "greater than 0 and at most 1")
         need(0 <= self.min_p < 1, "min_p", "at least 0 and less than 1")

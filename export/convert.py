@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -21,9 +22,9 @@ from edgetts.bundle import (
     Manifest,
     Segment,
     TensorNote,
-    file_sha256,
     write_manifest,
 )
+from edgetts.checksum import sha256_of
 from edgetts.errors import InvalidInput, StorageError
 from edgetts.export.blocks import Affine
 from edgetts.export.check import check_bundle
@@ -114,20 +115,22 @@ def _write(
     arch = checkpoint.architecture
     boundaries = (0, *layer_cuts(arch.layers, cuts), arch.layers)
     if context is not None and not 0 < context <= arch.context:
-        raise InvalidInput(f"The model's context is {arch.context} tokens, so it cannot be exported for {context}.")
+        raise InvalidInput(
+            f"The model's context is {arch.context} tokens, so it cannot be exported for {context}."
+        )
     context = context or min(arch.context, DEFAULT_CONTEXT)
     facts = _write_tokenizer(checkpoint, directory)
     scheme = make_scheme(quantize, checkpoint, directory / TOKENIZER, lambda share: tell("calibrate", share))
     segments = []
     with WeightsFile(directory) as weights:
         notes = _write_weights(checkpoint, weights, scheme, context, lambda share: tell("weights", share))
-        for start, stop in zip(boundaries, boundaries[1:], strict=False):
+        for start, stop in itertools.pairwise(boundaries):
             segment = Segment(f"layers_{start}_{stop}.onnx", start, stop)
             _write_graph(directory / segment.file, arch, weights, start, stop)
             segments.append(segment)
         _write_graph(directory / MODEL, arch, weights, 0, arch.layers)
         hashes = {WEIGHTS: weights.sha256}
-    hashes |= {p.name: file_sha256(p) for p in sorted(directory.iterdir()) if p.name != WEIGHTS}
+    hashes |= {p.name: sha256_of(p) for p in sorted(directory.iterdir()) if p.name != WEIGHTS}
     manifest = Manifest(
         name=name,
         architecture=arch,
@@ -138,7 +141,11 @@ def _write(
         tokenizer=facts,
         source=_origin(checkpoint, source),
         licence=licence or checkpoint.licence,
-        made_by={"edgetts": version("edgetts"), "onnx": version("onnx"), "onnxruntime": version("onnxruntime")},
+        made_by={
+            "edgetts": version("edgetts"),
+            "onnx": version("onnx"),
+            "onnxruntime": version("onnxruntime"),
+        },
         files=hashes,
         notes=scheme.notes,
     )
@@ -217,10 +224,10 @@ def _write_graph(path: Path, arch: Architecture, weights: WeightsFile, start: in
 def _origin(checkpoint: Checkpoint, source: Path) -> dict[str, Any]:
     origin: dict[str, Any] = {"name": checkpoint.source_name, "file": source.name}
     if source.is_file():
-        origin |= {"kind": "gguf", "sha256": file_sha256(source)}
+        origin |= {"kind": "gguf", "sha256": sha256_of(source)}
     else:
         files = sorted(source.glob("*.safetensors"))
-        origin |= {"kind": "huggingface", "sha256": {f.name: file_sha256(f) for f in files}}
+        origin |= {"kind": "huggingface", "sha256": {f.name: sha256_of(f) for f in files}}
     return origin
 
 
@@ -242,4 +249,6 @@ def _storage_error(error: OSError, destination: Path) -> StorageError:
             hint="Free some space; nothing half-written was left behind.",
         )
     reason = error.strerror or type(error).__name__
-    return StorageError(f"{destination} could not be written: {reason}.", hint="Choose a place you may write to.")
+    return StorageError(
+        f"{destination} could not be written: {reason}.", hint="Choose a place you may write to."
+    )

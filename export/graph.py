@@ -89,11 +89,19 @@ class SegmentGraph:
         self._initializers.setdefault(name, helper.make_tensor(name, kind, shape, values))
         return name
 
-    def _op(self, kind: str, inputs: Sequence[str], output: str, *, domain: str = "", **attributes: object) -> str:
+    def _op(
+        self, kind: str, inputs: Sequence[str], output: str, *, domain: str = "", **attributes: object
+    ) -> str:
         return self._multi(kind, inputs, [output], domain=domain, **attributes)[0]
 
     def _multi(
-        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **attributes: object
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        domain: str = "",
+        **attributes: object,
     ) -> Sequence[str]:
         self._nodes.append(
             helper.make_node(kind, list(inputs), list(outputs), name=outputs[0], domain=domain, **attributes)
@@ -146,7 +154,9 @@ class SegmentGraph:
         shape = self._constant("embedding.blocks", TensorProto.INT64, [4], [0, 0, blocks, form.block])
         split = self._op("Reshape", [rows, shape], "embedding.split")
         share = self._constant("embedding.share", TensorProto.FLOAT, [1], [1 / form.block])
-        added = self._op("Add", [split, self._op("Mul", [column, share], "embedding.offset")], "embedding.added")
+        added = self._op(
+            "Add", [split, self._op("Mul", [column, share], "embedding.offset")], "embedding.added"
+        )
         flat = self._constant("embedding.flat", TensorProto.INT64, [3], [0, 0, form.cols])
         return self._op("Reshape", [added, flat], "embedding.whole")
 
@@ -308,4 +318,6 @@ class SegmentGraph:
         head = "token_embd.weight" if arch.tied_embeddings else "output.weight"
         rows = self._constant("logits.shape", TensorProto.INT64, [2], [-1, arch.vocab])
         self._op("Reshape", [self._linear(head, chosen), rows], "logits")
-        self._outputs.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["selected", arch.vocab]))
+        self._outputs.append(
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["selected", arch.vocab])
+        )

@@ -93,7 +93,9 @@ class KeepScheme:
     def notes(self) -> tuple[str, ...]:
         if not self._dense:
             return ()
-        return (f"stored in fp32, as their rows do not divide into blocks of {_BLOCK}: {', '.join(self._dense)}",)
+        return (
+            f"stored in fp32, as their rows do not divide into blocks of {_BLOCK}: {', '.join(self._dense)}",
+        )
 
     def quantize(self, name: str) -> Stored:
         kept = self._checkpoint.blocks(name)

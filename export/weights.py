@@ -124,7 +124,13 @@ class WeightsFile:
                 stacked = np.concatenate([a.offsets for a in affines if a.offsets is not None])
                 self.add(f"{name}.offsets", [stacked.T * np.float32(block)])
             form = LinearForm(
-                rows, cols, first.bits, block, first.offsets is not None, first.zeros is not None, bias is not None
+                rows,
+                cols,
+                first.bits,
+                block,
+                first.offsets is not None,
+                first.zeros is not None,
+                bias is not None,
             )
         else:
             dense = np.concatenate([np.asarray(p, dtype=np.float32) for p in parts])

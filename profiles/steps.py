@@ -119,7 +119,9 @@ class StepTimesStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(f".{time.monotonic_ns()}")
-            draft.write_text(json.dumps({"format": _FORMAT, **asdict(times)}, indent=1) + "\n", encoding="utf-8")
+            draft.write_text(
+                json.dumps({"format": _FORMAT, **asdict(times)}, indent=1) + "\n", encoding="utf-8"
+            )
             draft.replace(path)
         except OSError:
             return

@@ -55,7 +55,8 @@ class OnnxOptions:
             name = provider if isinstance(provider, str) else provider[0]
             if name not in available:
                 raise InvalidInput(
-                    f"This onnxruntime has no {name}.", hint=f"It has: {', '.join(available)}. See: edgetts doctor"
+                    f"This onnxruntime has no {name}.",
+                    hint=f"It has: {', '.join(available)}. See: edgetts doctor",
                 )
 
 
@@ -139,7 +140,12 @@ class OnnxSession:
 
     @classmethod
     def open(
-        cls, bundle: Path, *, options: OnnxOptions | None = None, trust: TrustRecord | None = None, **changes: Any
+        cls,
+        bundle: Path,
+        *,
+        options: OnnxOptions | None = None,
+        trust: TrustRecord | None = None,
+        **changes: Any,
     ) -> OnnxSession:
         """Check a bundle and load it. `changes` are fields of OnnxOptions.
 
@@ -186,7 +192,9 @@ class OnnxSession:
                 for at in range(0, len(tokens), self._options.chunk):
                     part = tokens[at : at + self._options.chunk]
                     last = at + len(part) == len(tokens)
-                    logits = self._append(branch, part, range(len(part) - 1, len(part)) if last else (), cancel)
+                    logits = self._append(
+                        branch, part, range(len(part) - 1, len(part)) if last else (), cancel
+                    )
             except BaseException:
                 self.free(branch)
                 raise
@@ -208,7 +216,9 @@ class OnnxSession:
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
         with self._lock:
             if not branches or len(branches) != len(tokens):
-                raise InvalidInput(f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}.")
+                raise InvalidInput(
+                    f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
+                )
             self._check_tokens(tokens)
             own = [self._own(branch)[0] for branch in branches]
             if len({id(b) for b in own}) != len(own):
@@ -258,7 +268,11 @@ class OnnxSession:
             self._graphs.clear()
 
     def _append(
-        self, branch: CachedBranch, tokens: Sequence[int], selected: Sequence[int], cancel: Cancellation | None = None
+        self,
+        branch: CachedBranch,
+        tokens: Sequence[int],
+        selected: Sequence[int],
+        cancel: Cancellation | None = None,
     ) -> NDArray[np.float32]:
         """Run tokens of one branch; return the logits of the selected ones."""
         arena = branch.arena
@@ -322,7 +336,11 @@ class OnnxSession:
     def _own(self, branch: Branch) -> tuple[CachedBranch, Arena]:
         if self._closed:
             raise InvalidInput("The session is closed.")
-        if not isinstance(branch, CachedBranch) or branch.arena is None or branch.arena.limit is not self._limit:
+        if (
+            not isinstance(branch, CachedBranch)
+            or branch.arena is None
+            or branch.arena.limit is not self._limit
+        ):
             raise InvalidInput("The branch was freed, or belongs to another session.")
         return branch, branch.arena
 

@@ -73,7 +73,12 @@ class Decoder:
         return {part: self._load(f"blk.{layer}.{part}") for part in parts}
 
     def layer(
-        self, layer: int, weights: dict[str, Floats], x: Floats, cache: LayerCache, observe: Observe | None = None
+        self,
+        layer: int,
+        weights: dict[str, Floats],
+        x: Floats,
+        cache: LayerCache,
+        observe: Observe | None = None,
     ) -> Floats:
         """Run one layer over new tokens [T, hidden], appending to its cache.
 
@@ -226,11 +231,15 @@ class ReferenceSession:
         if n < 1:
             raise InvalidInput(f"A fork makes at least one branch, not {n}.")
         # Caches are replaced when they grow, never written, so children may share the arrays.
-        return [ReferenceBranch([LayerCache(c.keys, c.values) for c in caches], branch.length) for _ in range(n)]
+        return [
+            ReferenceBranch([LayerCache(c.keys, c.values) for c in caches], branch.length) for _ in range(n)
+        ]
 
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
         if not branches or len(branches) != len(tokens):
-            raise InvalidInput(f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}.")
+            raise InvalidInput(
+                f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
+            )
         if len({id(b) for b in branches}) != len(branches):
             raise InvalidInput("A step takes each branch once.")
         own = [self._own(branch)[0] for branch in branches]

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgetts.errors import InvalidInput, ModelFileError, ModelNotFound
 from edgetts.profiles.models import (
     HubSource,
     WheelSource,
@@ -15,10 +19,6 @@ from edgetts.profiles.models import (
     load_registry,
     parse_registry,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from edgetts.errors import InvalidInput, ModelFileError, ModelNotFound
 
 SHA = "ab" * 32
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgetts.profiles.models import ModelEntry, Registry, WheelPart, WheelSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +31,7 @@ from edgetts.errors import (
     StorageError,
     UnsupportedModel,
 )
+from edgetts.profiles.models import ModelEntry, Registry, WheelPart, WheelSource
 from edgetts.store import bundles, resolve
 from edgetts.store.home import find_home, key_for
 from edgetts.store.wheels import unpack_member

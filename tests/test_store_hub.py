@@ -16,10 +16,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from edgetts.profiles.models import HubSource, ModelEntry, Registry
 from test_store import Exporter, home, leftovers  # noqa: F401
 
 from edgetts.errors import ChecksumMismatch, DownloadError, EdgettsError, InvalidInput, MissingExtra
+from edgetts.profiles.models import HubSource, ModelEntry, Registry
 from edgetts.store import resolve
 from edgetts.store.listing import describe_model, remove_model
 

@@ -1,0 +1,53 @@
+"""The command line: one file a verb, loaded when it is called, so that --help stays quick."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from edgetts.errors import EdgettsError
+
+COMMANDS = ("ask", "pull", "ls", "show", "rm", "export", "doctor")
+INTERRUPTED = 130
+
+
+class _Failure(click.ClickException):
+    """One sentence on stderr, and the exit code of the kind of error."""
+
+    def __init__(self, error: EdgettsError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"edgetts: {self.format_message()}", file=file, err=file is None)
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"edgetts.cli.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EdgettsError as error:
+            raise _Failure(error) from error
+        except KeyboardInterrupt:
+            click.echo("edgetts: interrupted; nothing half-written was kept.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="edgetts")
+def main() -> None:
+    """Ask a language model on this device, and let it decide how much to compute.
+
+    edgetts ask "What is 17 + 25?" --deadline 5
+    """

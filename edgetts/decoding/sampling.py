@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetts.errors import InvalidLogits
-from edgetts.types import SamplingParams
+from edgetts.types import SPREAD_TEMPERATURE, SamplingParams
 
 Logits = NDArray[np.float32]
 
@@ -38,7 +38,8 @@ class Sampler:
         self, params: SamplingParams, index: int = 0, *, greedy: bool = False, prompt: Iterable[int] = ()
     ) -> None:
         self._params = params
-        self._greedy = greedy or params.temperature == 0
+        self._temperature = SPREAD_TEMPERATURE if params.temperature is None else params.temperature
+        self._greedy = greedy or self._temperature == 0
         self._random = np.random.Generator(np.random.PCG64([params.seed, index]))
         self._seen: set[int] = set(prompt) if params.repetition_penalty != 1 else set()
         self._scratch: Logits | None = None
@@ -84,15 +85,15 @@ class Sampler:
 
     def _sample(self, logits: Logits, top: float) -> int:
         params = self._params
-        floor = top - _NEGLIGIBLE * params.temperature
+        floor = top - _NEGLIGIBLE * self._temperature
         if params.min_p > 0 and params.top_p == 1:
-            floor = max(floor, top + params.temperature * math.log(params.min_p))
+            floor = max(floor, top + self._temperature * math.log(params.min_p))
         ids = np.flatnonzero(logits >= floor)
         if 0 < params.top_k < len(ids):
             # Equal logits at the edge: the lower ids stay, so that the choice never depends on the sort.
             order = np.argsort(-logits[ids], kind="stable")[: params.top_k]
             ids = ids[np.sort(order)]
-        weights = np.exp((logits[ids].astype(np.float64) - top) / params.temperature)
+        weights = np.exp((logits[ids].astype(np.float64) - top) / self._temperature)
         if params.top_p < 1:
             order = np.argsort(-weights, kind="stable")
             before = np.cumsum(weights[order]) - weights[order]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Logits = NDArray[np.float32]
 
 
-class Cancelled(Exception):  # noqa: N818 - no error: somebody asked for it
+class Cancelled(Exception):
     """A pass was abandoned because its `Cancellation` was set. The branches it touched are as before."""
 
 

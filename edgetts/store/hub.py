@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from edgetts.checksum import check_bytes, sha256_of
 from edgetts.errors import DownloadError, InvalidInput, MissingExtra
 from edgetts.profiles.models import HubSource
-from edgetts.store.checksum import check_bytes, sha256_of
 from edgetts.store.home import Home, check_room, full_disk, make_directory
 from edgetts.store.progress import Progress
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from edgetts.checksum import check_bytes, sha256_of
 from edgetts.errors import ChecksumMismatch, DownloadError
 from edgetts.profiles.models import HubSource, ModelEntry
-from edgetts.store.checksum import check_bytes, sha256_of
 from edgetts.store.home import Home, check_room, in_megabytes, key_for, publish, storage_errors
 from edgetts.store.hub import fetch_from_hub, hub_is_offline
 from edgetts.store.progress import Progress

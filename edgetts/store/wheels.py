@@ -16,9 +16,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from edgetts.checksum import BLOCK
 from edgetts.errors import CorruptFile, DownloadError, StorageError
 from edgetts.profiles.models import WheelPart, WheelSource
-from edgetts.store.checksum import BLOCK
 from edgetts.store.home import full_disk
 from edgetts.store.progress import Progress
 

@@ -1,6 +1,6 @@
 """Make 1,000 lines of mixed languages, code, emoji and whitespace, the same on every machine."""
 
-# ruff: noqa: E501, RUF001, SIM905 - the lines are data; look-alike letters and long lines belong to it
+# ruff: noqa: RUF001, SIM905 - the lines are data; look-alike letters and long lines belong to it
 
 from __future__ import annotations
 

@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh machine with Python 3.10+: make demo, make test.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The shared wheel of edgetts is tested as installed: checkouts hide packaging mistakes.
+QUESTION ?= A farmer has 3 fields with 12 cows each. He sells 9 cows. How many cows are left?
+
+.PHONY: demo test lint bench setup setup-dev clean
+
+setup: $(VENV)/.installed
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+setup-dev: $(VENV)/.installed-dev
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[hub]' $$($(PYTHON) tools/dev_requirements.py)
+	touch $@
+
+demo: setup
+	$(BIN)/edgetts ask "$(QUESTION) Think step by step and end with 'The answer is X'." --samples 5 --deadline 20 --show-samples
+
+test: setup-dev
+	$(BIN)/python -m pytest
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/check_types.py
+
+bench: setup-dev
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

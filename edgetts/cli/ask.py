@@ -1,0 +1,235 @@
+"""`edgetts ask`: one question, one answer, within a budget."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgetts.cli import INTERRUPTED
+from edgetts.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from edgetts.decoding.session import Cancellation
+    from edgetts.types import Answer, Event, Plan
+
+
+@click.command("ask")
+@click.argument("question", required=False)
+@click.option(
+    "--model", "-m", help="A known model, a path, or hf:owner/repo/file.gguf. Default: SmolLM2-135M."
+)
+@click.option("--deadline", type=float, help="Seconds for the answer, once the model is loaded.")
+@click.option("--samples", "-n", type=int, help="How many answers to draw and vote among.")
+@click.option("--tokens", type=int, help="Tokens all samples may take together.")
+@click.option("--memory", type=float, help="Megabytes the samples' caches may take.")
+@click.option("--max-tokens", type=int, help="Tokens one sample may have.")
+@click.option(
+    "--temperature", "-t", type=float, help="0 is greedy. Default: greedy alone, 0.7 among several."
+)
+@click.option("--top-k", type=int, default=0, help="Draw among the k most likely tokens only.")
+@click.option(
+    "--top-p", type=float, default=1.0, help="Draw among the likeliest tokens of this total probability."
+)
+@click.option(
+    "--min-p", type=float, default=0.0, help="Draw among tokens at least this likely, relative to the best."
+)
+@click.option("--repetition-penalty", type=float, default=1.0, help="Above 1: avoid tokens seen before.")
+@click.option("--stop", multiple=True, help="Text that ends a sample; may be repeated.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same samples.")
+@click.option("--system", help="A system message.")
+@click.option(
+    "--answer",
+    "answer_format",
+    default="auto",
+    show_default=True,
+    help="How to find the answer to vote on: auto, number, choice, boxed, text, none, or regex:PATTERN.",
+)
+@click.option("--quantize", help="How to store weights if a conversion is needed: keep, int4, int8 or fp32.")
+@click.option("--threads", type=int, help="Threads. Default: one per physical core.")
+@click.option("--offline", is_flag=True, help="Never touch the network.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.option("--show-samples", is_flag=True, help="Print every sample, not only the chosen one.")
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Print text as it is drawn (one sample only). Default: when stdout is a terminal.",
+)
+def command(question: str | None, **options: Any) -> None:
+    """Answer QUESTION, or what is piped in, on this device.
+
+    The answer goes to stdout; the plan and what was spent go to stderr.
+    """
+    from edgetts.budget import Budget
+    from edgetts.types import SamplingParams
+
+    # Everything that can be wrong is said before anything is loaded.
+    memory = options["memory"]
+    budget = Budget(
+        seconds=options["deadline"],
+        tokens=options["tokens"],
+        samples=options["samples"],
+        memory_bytes=None if memory is None else _megabytes(memory),
+    )
+    sampling = SamplingParams(
+        temperature=options["temperature"],
+        top_k=options["top_k"],
+        top_p=options["top_p"],
+        min_p=options["min_p"],
+        repetition_penalty=options["repetition_penalty"],
+        seed=options["seed"],
+        max_tokens=options["max_tokens"],
+        stop=options["stop"],
+    )
+    from edgetts.selection.answers import AnswerFormat
+
+    answer_format = AnswerFormat.parse(options["answer_format"])
+    prompt = _question(question)
+
+    from edgetts.decoding.session import Cancellation
+    from edgetts.engine import load
+    from edgetts.store.progress import ProgressLine
+
+    line = ProgressLine(sys.stderr)
+
+    def notify(sentence: str) -> None:
+        line.close()
+        click.echo(sentence, err=True)
+
+    threads = {} if options["threads"] is None else {"threads": options["threads"]}
+    try:
+        engine = load(
+            options["model"],
+            quantize=options["quantize"],
+            offline=options["offline"],
+            notify=notify,
+            progress=line,
+            **threads,
+        )
+    finally:
+        line.close()
+    cancel = Cancellation()
+    with engine, _interrupts(cancel):
+        events = engine.stream(
+            prompt,
+            budget=budget,
+            sampling=sampling,
+            system=options["system"],
+            answer_format=answer_format,
+            cancel=cancel,
+        )
+        stream = sys.stdout.isatty() if options["stream"] is None else options["stream"]
+        answer = _show(events, stream=stream and not options["as_json"])
+    if options["as_json"]:
+        import json
+
+        click.echo(json.dumps(answer.to_json(), ensure_ascii=False))
+    elif not stream:
+        click.echo(answer.text)
+    if options["show_samples"] and not options["as_json"]:
+        _show_samples(answer)
+    _show_usage(answer)
+    if answer.stop_reason == "cancelled":
+        click.get_current_context().exit(INTERRUPTED)
+
+
+def _question(question: str | None) -> str:
+    if question is not None and question != "-":
+        text = question
+    elif question is None and sys.stdin.isatty():
+        raise InvalidInput("There is no question.", hint='Ask one: edgetts ask "..." or pipe it in.')
+    else:
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InvalidInput(
+                f"What was piped in is not UTF-8 text (byte {error.start}).",
+                hint="Convert it, e.g. with iconv.",
+            ) from error
+    # Arguments that are no UTF-8 arrive with surrogates in place of their bytes.
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise InvalidInput("The question is not UTF-8 text.")
+    if not text.strip():
+        raise InvalidInput("The prompt is empty.", hint="Ask something.")
+    return text
+
+
+def _megabytes(value: float) -> int:
+    from edgetts.budget import Budget
+
+    Budget(seconds=value)  # the same checks: a number, greater than zero, finite
+    return max(1, int(value * 1e6))
+
+
+@contextmanager
+def _interrupts(cancel: Cancellation) -> Iterator[None]:
+    """Have the first Ctrl-C end the answer with what there is, the second the program."""
+
+    def first(signum: int, frame: object) -> None:  # noqa: ARG001 - signal's signature
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        cancel.request()
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _show(events: Iterator[Event], *, stream: bool) -> Answer:
+    from edgetts.types import Finished, PlanMade, SampleDone, TextDelta
+
+    progress = sys.stderr.isatty()
+    for event in events:
+        if isinstance(event, PlanMade):
+            click.echo(_plan_line(event.plan), err=True)
+        elif isinstance(event, SampleDone) and progress and event.planned > 1:
+            found = f": {event.sample.answer}" if event.sample.answer is not None else ""
+            click.echo(f"sample {event.done} of {event.planned}{found}", err=True)
+        elif isinstance(event, TextDelta) and stream:
+            click.echo(event.text, nl=False)
+            sys.stdout.flush()
+        elif isinstance(event, Finished):
+            if stream:
+                click.echo()
+            return event.answer
+    raise AssertionError("a stream ends with Finished")
+
+
+def _plan_line(plan: Plan) -> str:
+    many = f"{plan.samples} samples, {plan.width} at a time" if plan.samples > 1 else "one sample"
+    about = (
+        "" if plan.predicted_seconds is None else f", about {plan.predicted_seconds:.1f} s ({plan.source})"
+    )
+    return f"plan: {many} of at most {plan.max_tokens} tokens on {plan.runtime}{about}; {plan.reason}"
+
+
+def _show_samples(answer: Answer) -> None:
+    for sample in answer.samples:
+        found = "no answer" if sample.answer is None else sample.answer
+        click.echo(
+            f"\n--- sample {sample.index}: {found} ({sample.finish_reason}, {len(sample.tokens)} tokens)"
+        )
+        click.echo(sample.text)
+
+
+def _show_usage(answer: Answer) -> None:
+    usage = answer.usage
+    parts = [f"{usage.seconds:.2f} s", f"stopped: {answer.stop_reason}"]
+    if usage.samples > 1:
+        parts.append(f"{usage.samples} samples")
+    parts.append(f"{usage.generated_tokens} tokens for a prompt of {usage.prompt_tokens}")
+    if usage.tokens_per_second is not None:
+        parts.append(f"{usage.tokens_per_second:.1f} tokens/s")
+    if usage.time_to_first_token is not None:
+        parts.append(f"first token after {usage.time_to_first_token:.2f} s")
+    parts.append(f"peak memory {usage.peak_memory_bytes / 1e6:.0f} MB")
+    if answer.confidence is not None:
+        parts.append(f"confidence {answer.confidence:.2f} by {answer.confidence_source}")
+    if not answer.samples:
+        parts.append("no token was drawn in time")
+    click.echo("; ".join(parts), err=True)
