@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The shared wheel of edgetts is tested as installed: checkouts hide packaging mistakes.
 QUESTION ?= A farmer has 3 fields with 12 cows each. He sells 9 cows. How many cows are left?
 
 .PHONY: demo test lint bench setup setup-dev clean

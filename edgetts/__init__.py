@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetts.budget import Budget
 from edgetts.errors import EdgettsError
-from edgetts.types import Answer, Plan, Sample, SamplingParams, Usage
+from edgetts.types import Answer, Finished, Plan, PlanMade, Sample, SampleDone, SamplingParams, TextDelta, Usage
 
 if TYPE_CHECKING:
     from edgetts.chat import Message
@@ -32,6 +32,10 @@ __all__ = [
     "Sample",
     "Usage",
     "Plan",
+    "TextDelta",
+    "PlanMade",
+    "SampleDone",
+    "Finished",
     "EdgettsError",
 ]
 

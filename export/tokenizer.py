@@ -136,28 +136,25 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> tokenizers.Tokenizer:
     if model == "gpt2":
         tokenizer = _byte_level(metadata, tokens, pre)
     else:
-        # A user-defined piece is matched in the raw text, where a space is a space.
-        tokens = [
-            token.replace(_SPACE_PIECE, " ") if kind == _USER_DEFINED else token
-            for token, kind in zip(tokens, types, strict=True)
-        ]
         tokenizer = _sentencepiece(metadata, tokens, types)
-    _add_tokens(tokenizer, tokens, types)
+    _add_tokens(tokenizer, tokens, types, normalized=model == "llama")
     return tokenizer
 
 
-def _add_tokens(tokenizer: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int]) -> None:
+def _add_tokens(
+    tokenizer: tokenizers.Tokenizer, tokens: Sequence[str], types: Sequence[int], *, normalized: bool
+) -> None:
+    """Make control and user-defined tokens known; SentencePiece finds the latter in normalised text."""
     from tokenizers import AddedToken
 
-    def added(special: bool, *kinds: int) -> list[Any]:
-        return [
-            AddedToken(token, normalized=False, special=special)
-            for token, kind in zip(tokens, types, strict=True)
-            if kind in kinds and token
-        ]
-
-    tokenizer.add_special_tokens(added(True, _CONTROL, _UNKNOWN))
-    tokenizer.add_tokens(added(False, _USER_DEFINED))
+    control, user_defined = [], []
+    for token, kind in zip(tokens, types, strict=True):
+        if token and kind in (_CONTROL, _UNKNOWN):
+            control.append(AddedToken(token, normalized=False, special=True))
+        elif token and kind == _USER_DEFINED:
+            user_defined.append(AddedToken(token, normalized=normalized, special=False))
+    tokenizer.add_special_tokens(control)
+    tokenizer.add_tokens(user_defined)
 
 
 def _byte_level(metadata: Mapping[str, Any], tokens: Sequence[str], pre: str) -> tokenizers.Tokenizer:

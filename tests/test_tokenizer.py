@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import runpy
@@ -27,23 +28,33 @@ PRE_TOKENIZERS = ("llama-bpe", "qwen2", "tekken", "gpt-2")
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 
-def _spell(token: str) -> str:
-    """Bytes in hexadecimal as byte-level BPE writes them."""
+def _alphabet() -> list[str]:
+    """How byte-level BPE writes the 256 bytes."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in printable]
-    return "".join(chr(b if b in printable else 256 + others.index(b)) for b in bytes.fromhex(token))
+    return [chr(b if b in printable else 256 + others.index(b)) for b in range(256)]
+
+
+ALPHABET = _alphabet()
+
+
+def _spell(token: str) -> str:
+    return "".join(ALPHABET[b] for b in bytes.fromhex(token))
+
+
+TINY_TOKENS = [_spell(token) for token in GOLDEN["byte_level"]["tokens"]]
+TINY_MERGES = [f"{_spell(left)} {_spell(right)}" for left, right in GOLDEN["byte_level"]["merges"]]
 
 
 def byte_level(pre: str = "qwen2", **changes: Any) -> dict[str, Any]:
-    golden = GOLDEN["byte_level"]
-    tokens = [*map(_spell, golden["tokens"]), "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<tool>"]
-    ordinary = len(golden["tokens"])
+    tokens = [*TINY_TOKENS, "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<tool>"]
+    ordinary = len(TINY_TOKENS)
     metadata = {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": pre,
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": [NORMAL] * ordinary + [CONTROL] * 3 + [USER_DEFINED],
-        "tokenizer.ggml.merges": [f"{_spell(left)} {_spell(right)}" for left, right in golden["merges"]],
+        "tokenizer.ggml.merges": TINY_MERGES,
         "tokenizer.ggml.bos_token_id": ordinary + 2,
         "tokenizer.ggml.eos_token_id": ordinary + 1,
     }
@@ -89,15 +100,15 @@ def assert_golden(encode: Callable[[str], list[int]], golden: dict[str, Any]) ->
 
 @pytest.mark.parametrize("pre", PRE_TOKENIZERS)
 def test_byte_level_ids_equal_tiktokens_on_1000_lines(pre: str) -> None:
-    inner = tokenizer_from_gguf(byte_level(pre))
+    tokenizer = make(byte_level(pre))
     assert len(LINES) == 1000
-    assert_golden(lambda line: inner.encode(line).ids, GOLDEN["byte_level"][pre])
+    assert_golden(lambda line: tokenizer.encode(line, special=False), GOLDEN["byte_level"][pre])
 
 
 @pytest.mark.parametrize("kind", ["prefix", "no_prefix"])
 def test_sentencepiece_ids_equal_sentencepieces_on_1000_lines(kind: str) -> None:
-    inner = tokenizer_from_gguf(sentencepiece(kind))
-    assert_golden(lambda line: inner.encode(line).ids, GOLDEN["sentencepiece"][kind])
+    tokenizer = make(sentencepiece(kind))
+    assert_golden(lambda line: tokenizer.encode(line, special=False), GOLDEN["sentencepiece"][kind])
 
 
 @pytest.mark.real
@@ -412,14 +423,11 @@ def test_bad_special_tokens_are_refused(changes: dict[str, Any]) -> None:
         | st.lists(st.text() | st.integers() | st.floats()),
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_metadata_is_read_or_refused(changes: dict[str, Any]) -> None:
     for metadata in (byte_level(**changes), sentencepiece(**changes)):
-        for read in (tokenizer_from_gguf, special_tokens_from_gguf):
-            try:
-                read(metadata)
-            except (CorruptFile, UnsupportedModel) as error:
-                assert str(error)
+        with contextlib.suppress(CorruptFile, UnsupportedModel):
+            make(metadata)
 
 
 def test_a_control_token_is_never_merged_from_text() -> None:
@@ -458,7 +466,7 @@ def test_facts_are_checked(bad: dict[str, Any]) -> None:
 
 
 def test_importing_does_not_load_the_tokenizers_package() -> None:
-    code = "import sys, edgetts.tokenizer, edgetts.chat; sys.exit('tokenizers' in sys.modules or 'jinja2' in sys.modules)"
+    code = "import sys, edgetts.tokenizer, edgetts.chat; sys.exit(bool({'tokenizers', 'jinja2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -477,7 +485,7 @@ def _reference(text: str, stops: list[str]) -> tuple[str, bool]:
 
 
 @given(stops=STOPS, pushes=st.lists(st.text("abc", max_size=5), max_size=8))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_stops_are_found_however_the_text_is_cut(stops: list[str], pushes: list[str]) -> None:
     matcher = StopMatcher(stops)
     results = [matcher.push(text) for text in pushes]

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from edgetts.errors import InvalidLogits
 from edgetts.types import SPREAD_TEMPERATURE, SamplingParams
 
-Logits = NDArray[np.float32]
+Floats = NDArray[np.float32]
 
-# exp(-36) < 2**-51: tokens this far below the best, in units of the temperature, cannot change a
-# draw made with a 53-bit uniform number, even if the whole vocabulary were there.
-_NEGLIGIBLE = 36.0
+# Weights are summed in blocks first, so that the cumulative sum runs over the blocks and over one of them.
+_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ class Sampler:
 
     `index` numbers the samples of one question, so that each has a generator of its own.
     `greedy` overrides the temperature: the most likely token, the lowest id among equals.
+    `prompt`: tokens that the repetition penalty counts as seen.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Sampler:
         self._greedy = greedy or self._temperature == 0
         self._random = np.random.Generator(np.random.PCG64([params.seed, index]))
         self._seen: set[int] = set(prompt) if params.repetition_penalty != 1 else set()
-        self._scratch: Logits | None = None
+        self._scratch: Floats | None = None
 
     @property
     def greedy(self) -> bool:
         return self._greedy
 
-    def draw(self, logits: Logits) -> Drawn:
+    def draw(self, logits: Floats) -> Drawn:
         """Draw from logits [V], which are left as they were. Raises InvalidLogits for NaN or nothing to draw."""
         top = float(logits.max())
         if not math.isfinite(top):
@@ -63,17 +63,20 @@ class Sampler:
             token = self._sample(penalised, top if penalised is logits else float(penalised.max()))
         if self._params.repetition_penalty != 1:
             self._seen.add(token)
-        return Drawn(token, float(logits[token]) - self._log_total(logits, top))
+        total = float(self._weights(logits, top, 1.0).sum(dtype=np.float32))
+        return Drawn(token, float(logits[token]) - top - math.log(total))
 
-    def _log_total(self, logits: Logits, top: float) -> float:
-        """Return the log of the sum of exp(logits)."""
+    def _weights(self, logits: Floats, top: float, temperature: float) -> Floats:
+        """Return exp((logits - top) / temperature), in memory that the next call reuses."""
         if self._scratch is None or self._scratch.shape != logits.shape:
             self._scratch = np.empty_like(logits)
         np.subtract(logits, np.float32(top), out=self._scratch)
-        np.exp(self._scratch, out=self._scratch)
-        return top + math.log(float(self._scratch.sum()))
+        if temperature != 1:
+            self._scratch *= np.float32(1 / temperature)
+        return np.exp(self._scratch, out=self._scratch)
 
-    def _penalise(self, logits: Logits) -> Logits:
+    def _penalise(self, logits: Floats) -> Floats:
+        """Make seen tokens less likely: divide positive logits, multiply negative ones (CTRL, 2019)."""
         if not self._seen:
             return logits
         seen = np.fromiter(self._seen, np.intp, len(self._seen))
@@ -83,25 +86,53 @@ class Sampler:
         out[seen] = np.where(values > 0, values / penalty, values * penalty)
         return out
 
-    def _sample(self, logits: Logits, top: float) -> int:
+    def _sample(self, logits: Floats, top: float) -> int:
         params = self._params
-        floor = top - _NEGLIGIBLE * self._temperature
-        if params.min_p > 0 and params.top_p == 1:
-            floor = max(floor, top + self._temperature * math.log(params.min_p))
-        ids = np.flatnonzero(logits >= floor)
-        if 0 < params.top_k < len(ids):
-            # Equal logits at the edge: the lower ids stay, so that the choice never depends on the sort.
-            order = np.argsort(-logits[ids], kind="stable")[: params.top_k]
-            ids = ids[np.sort(order)]
-        weights = np.exp((logits[ids].astype(np.float64) - top) / self._temperature)
+        weights = self._weights(logits, top, self._temperature)
+        if 0 < params.top_k < len(weights):
+            return self._among(*_most_likely(weights, params.top_k))
+        if params.top_p == 1 and params.min_p == 0:
+            return self._anywhere(weights)
+        # The best token weighs 1. All tokens below the second bound together weigh less than 1 - top_p
+        # of the whole, so they are beyond the nucleus whatever their order.
+        total = float(weights.sum(dtype=np.float64))
+        floor = max(params.min_p, (1 - params.top_p) * total / len(weights))
+        ids = np.flatnonzero(weights >= np.float32(floor))
+        return self._among(ids, weights[ids], total)
+
+    def _among(self, ids: NDArray[np.intp], weights: Floats, total: float | None = None) -> int:
+        """Draw one of a few candidates after the remaining filters; `total` is the weight of all, or theirs."""
+        params, exact = self._params, weights.astype(np.float64)
         if params.top_p < 1:
-            order = np.argsort(-weights, kind="stable")
-            before = np.cumsum(weights[order]) - weights[order]
-            kept = order[before < params.top_p * weights.sum()]
-            ids, weights = ids[kept], weights[kept]
+            order = np.argsort(-exact, kind="stable")
+            before = np.cumsum(exact[order]) - exact[order]
+            kept = np.sort(order[before < params.top_p * (exact.sum() if total is None else total)])
+            ids, exact = ids[kept], exact[kept]
         if params.min_p > 0:
-            kept = np.flatnonzero(weights >= params.min_p * weights.max())
-            ids, weights = ids[kept], weights[kept]
+            kept = np.flatnonzero(exact >= params.min_p * exact.max())
+            ids, exact = ids[kept], exact[kept]
+        return int(ids[self._index(exact)])
+
+    def _anywhere(self, weights: Floats) -> int:
+        """Draw in proportion to the weights, without sorting or summing them one by one."""
+        whole = len(weights) // _BLOCK * _BLOCK
+        sums = weights[:whole].reshape(-1, _BLOCK).sum(axis=1).astype(np.float64)
+        rest = weights[whole:].sum(dtype=np.float64)
+        block = self._index(np.append(sums, rest))
+        inside = weights[block * _BLOCK : (block + 1) * _BLOCK].astype(np.float64)
+        return block * _BLOCK + self._index(inside)
+
+    def _index(self, weights: NDArray[np.float64]) -> int:
         totals = np.cumsum(weights)
         at = int(np.searchsorted(totals, self._random.random() * totals[-1], side="right"))
-        return int(ids[min(at, len(ids) - 1)])
+        # Rounding may land on the very end, past the last weight that is not zero.
+        return min(at, int(np.searchsorted(totals, totals[-1], side="left")))
+
+
+def _most_likely(weights: Floats, k: int) -> tuple[NDArray[np.intp], Floats]:
+    """Return ids and weights of the k largest; of equals at the edge, the lower ids."""
+    edge = np.partition(weights, len(weights) - k)[len(weights) - k]
+    above = np.flatnonzero(weights > edge)
+    equal = np.flatnonzero(weights == edge)[: k - len(above)]
+    ids = np.sort(np.concatenate([above, equal]))
+    return ids, weights[ids]
