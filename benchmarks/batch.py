@@ -11,7 +11,16 @@ from __future__ import annotations
 
 import argparse
 
-from interleave import OURS, PROMPT, add_arguments, interleave, open_contestants, print_json, print_table, spread
+from interleave import (
+    OURS,
+    PROMPT,
+    add_arguments,
+    interleave,
+    open_contestants,
+    print_json,
+    print_table,
+    spread,
+)
 
 
 def main() -> None:
@@ -25,8 +34,8 @@ def main() -> None:
     arguments = parser.parse_args()
     contestants = open_contestants(arguments)
     asked = {"prompt": PROMPT, "tokens": arguments.tokens, "temperature": arguments.temperature}
-    alone = interleave(contestants, "batch", asked | {"samples": 1}, arguments.rounds)
-    together = interleave(contestants, "batch", asked | {"samples": arguments.samples}, arguments.rounds)
+    alone = interleave(contestants, "batch", asked | {"samples": 1}, arguments)
+    together = interleave(contestants, "batch", asked | {"samples": arguments.samples}, arguments)
     for title, figure in (
         ("after the first token", "tokens_per_second"),
         ("with the prompt", "tokens_per_second_with_prompt"),
@@ -35,7 +44,9 @@ def main() -> None:
         print_table(together, figure, "tokens/s")
     one, many = (spread(r.values(OURS, "tokens_per_second"))["median"] for r in (alone, together))
     print(f"\nours: a token of {arguments.samples} samples takes {one / many:.2f} of a token of one alone")
-    print_json("batch", contestants, {"alone": alone, "together": together}, cost_of_a_token=round(one / many, 4))
+    print_json(
+        "batch", contestants, {"alone": alone, "together": together}, cost_of_a_token=round(one / many, 4)
+    )
     for contestant in contestants:
         contestant.close()
 

@@ -29,12 +29,12 @@ def main() -> None:
         ids = [1000 + 7 * i for i in range(200)]
         for width in arguments.widths:
             asked = {"ids": ids, "width": width, "steps": min(arguments.tokens, 200)}
-            results[f"width {width}"] = interleave(contestants, "step", asked, arguments.rounds)
+            results[f"width {width}"] = interleave(contestants, "step", asked, arguments)
             print(f"\nwidth {width}")
             print_table(results[f"width {width}"], "ms_per_pass", "ms a pass", 2)
     else:
         asked = {"prompt": PROMPT, "tokens": arguments.tokens}
-        results["decode"] = interleave(contestants, "decode", asked, arguments.rounds)
+        results["decode"] = interleave(contestants, "decode", asked, arguments)
         print_table(results["decode"], "ms_per_token", "ms a token", 2)
     print_json("decode", contestants, results)
     for contestant in contestants:

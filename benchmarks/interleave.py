@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ import psutil
 from peers import KINDS, Contestant, Figures
 
 OURS = "edgetts"
+
+# Cores that somebody else may keep busy during a measurement.
+_DISTURBED = 0.1
 
 PROMPT = (
     "Here is what we know about the place. The village lies on the coast, between two hills and a river. "
@@ -45,7 +48,8 @@ class Results:
     rounds: dict[str, list[Figures]]
     idle_cpu: dict[str, float]
     """Cores each contestant kept busy while another one was measured."""
-    extra: dict[str, Any] = field(default_factory=dict)
+    foreign_cpu: list[float]
+    """Cores that other programs kept busy, for each round the most during one measurement."""
 
     def values(self, label: str, figure: str) -> list[float]:
         return [figures[figure] for figures in self.rounds[label]]
@@ -82,6 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
     )
     parser.add_argument("--threads", type=int, default=psutil.cpu_count(logical=False) or 1)
     parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="repeat rounds that other programs disturbed, for that long in all",
+    )
 
 
 def open_contestants(arguments: argparse.Namespace) -> list[Contestant]:
@@ -104,27 +115,43 @@ def open_contestants(arguments: argparse.Namespace) -> list[Contestant]:
 
 
 def interleave(
-    contestants: Sequence[Contestant], call: str, arguments: dict[str, Any], rounds: int
+    contestants: Sequence[Contestant], call: str, asked: dict[str, Any], arguments: argparse.Namespace
 ) -> Results:
-    """Have each contestant measure the same, in turns; the first round warms up and is dropped."""
-    results: dict[str, list[Figures]] = {c.label: [] for c in contestants}
-    idle = {c.label: 0.0 for c in contestants}
-    elapsed = {c.label: 0.0 for c in contestants}
-    for number in range(rounds + 1):
+    """Have each contestant measure the same, in turns; the first round warms up and is dropped.
+
+    A round in which other programs kept more than a tenth of a core busy is dropped whole and
+    repeated while there is patience.
+    """
+    results = Results({c.label: [] for c in contestants}, {}, [])
+    idle: dict[str, list[float]] = {c.label: [] for c in contestants}
+    give_up = time.perf_counter() + arguments.patience
+    for contestant in contestants:
+        contestant.call(call, asked)
+    number = 0
+    while len(results.foreign_cpu) < arguments.rounds:
+        number += 1
         # Whoever follows a hot contestant finds a hot processor: begin with another one each time.
         start = number % len(contestants)
+        measured: dict[str, Figures] = {}
+        foreign = 0.0
         for contestant in (*contestants[start:], *contestants[:start]):
-            others = [c for c in contestants if c is not contestant]
-            before, began = [_cpu_seconds(c.pid) for c in others], time.perf_counter()
-            figures = contestant.call(call, arguments)
+            pids = {c.label: c.pid for c in contestants} | {"": os.getpid()}
+            before, began = {label: _cpu_seconds(pid) for label, pid in pids.items()}, time.perf_counter()
+            machine = _machine_seconds()
+            measured[contestant.label] = contestant.call(call, asked)
             took = time.perf_counter() - began
-            if not number:
-                continue
-            results[contestant.label].append(figures)
-            for other, busy in zip(others, before, strict=True):
-                idle[other.label] += _cpu_seconds(other.pid) - busy
-                elapsed[other.label] += took
-    return Results(results, {label: idle[label] / elapsed[label] for label in idle if elapsed[label]})
+            busy = {label: (_cpu_seconds(pid) - before[label]) / took for label, pid in pids.items()}
+            foreign = max(foreign, (_machine_seconds() - machine) / took - sum(busy.values()))
+            for label in idle.keys() - {contestant.label}:
+                idle[label].append(busy[label])
+        if foreign > _DISTURBED and time.perf_counter() < give_up:
+            time.sleep(1)
+            continue
+        results.foreign_cpu.append(foreign)
+        for label, figures in measured.items():
+            results.rounds[label].append(figures)
+    results.idle_cpu = {label: statistics.fmean(cores) for label, cores in idle.items() if cores}
+    return results
 
 
 def print_table(results: Results, figure: str, unit: str, digits: int = 1) -> None:
@@ -139,8 +166,10 @@ def print_table(results: Results, figure: str, unit: str, digits: int = 1) -> No
             line += f"  {r['median']:>9.2f}  {r['low']:.2f} .. {r['high']:.2f}"
         print(line)
     for label, cores in results.idle_cpu.items():
-        if cores > 0.02:
+        if cores > _DISTURBED:
             print(f"warning: {label} kept {cores:.2f} cores busy while others were measured")
+    if max(results.foreign_cpu) > _DISTURBED:
+        print(f"warning: other programs kept up to {max(results.foreign_cpu):.2f} cores busy")
 
 
 def print_json(
@@ -154,7 +183,8 @@ def print_json(
         figures = list(next(iter(result.rounds.values()))[0])
         body["results"][name] = {
             "figures": {
-                label: {f: _rounded(spread(result.values(label, f))) for f in figures} for label in result.rounds
+                label: {f: _rounded(spread(result.values(label, f))) for f in figures}
+                for label in result.rounds
             },
             "ours_over": {
                 label: {f: _rounded(spread(result.ratios(label, f))) for f in figures}
@@ -162,7 +192,7 @@ def print_json(
                 if label != OURS
             },
             "idle_cpu": _rounded(result.idle_cpu),
-            **result.extra,
+            "foreign_cpu": _rounded(spread(result.foreign_cpu)),
         }
     print(json.dumps(body | more))
 
@@ -192,6 +222,12 @@ def command() -> str:
 def _cpu_seconds(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def _machine_seconds() -> float:
+    times = psutil.cpu_times()
+    # Guest time is part of user time already; waiting for a disk leaves the processor free.
+    return sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

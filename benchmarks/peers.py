@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ class Edgetts:
     def step(self, ids: Sequence[int], width: int, steps: int) -> Figures:
         root, _ = self._session.prefill(ids)
         branches = self._session.fork(root, width)
-        times = [_timed(lambda: self._session.step(branches, [ids[i]] * width)) for i in range(steps)]
+        times = [_timed(partial(self._session.step, branches, [ids[at]] * width)) for at in range(steps)]
         for branch in (root, *branches):
             self._session.free(branch)
         return {"ms_per_pass": 1e3 * _median(times)}
@@ -216,7 +217,9 @@ class Llama:
     def batch(self, prompt: str, tokens: int, samples: int, temperature: float) -> Figures:
         library = self._library
         ids = self._llama.tokenize(prompt.encode(), add_bos=True)
-        sequences = _Sequences(library, self._llama.model, samples, len(ids) + samples * tokens, self._threads)
+        sequences = _Sequences(
+            library, self._llama.model, samples, len(ids) + samples * tokens, self._threads
+        )
         samplers = []
         for seed in range(samples):
             chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
@@ -226,7 +229,7 @@ class Llama:
         running, drawn, first = list(range(samples)), 0, 0.0
         began = clock()
         sequences.read(ids)
-        sources = [-1] * samples
+        sources = dict.fromkeys(running, -1)
         for count in range(tokens):
             ending, following = [], []
             for sample in running:
@@ -241,7 +244,7 @@ class Llama:
             if not running or count == tokens - 1:
                 break
             sequences.step(running, following, len(ids) + count)
-            sources = {sample: place for place, sample in enumerate(running)}  # type: ignore[assignment]
+            sources = {sample: place for place, sample in enumerate(running)}
         ended_at = clock()
         for chain in samplers:
             library.llama_sampler_free(chain)
@@ -261,8 +264,7 @@ class Llama:
         sequences.read(ids)
         rows = list(range(width))
         times = [
-            _timed(lambda at=at: sequences.step(rows, [ids[at]] * width, len(ids) + at))  # type: ignore[misc]
-            for at in range(steps)
+            _timed(partial(sequences.step, rows, [ids[at]] * width, len(ids) + at)) for at in range(steps)
         ]
         sequences.close()
         return {"ms_per_pass": 1e3 * _median(times)}

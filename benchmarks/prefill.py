@@ -24,7 +24,7 @@ def main() -> None:
     for length in arguments.lengths:
         # Ids that every vocabulary of ordinary size has; their meaning makes no difference to the time.
         ids = [300 + (7919 * i) % 20000 for i in range(length)]
-        results[f"{length} tokens"] = interleave(contestants, "prefill", {"ids": ids}, arguments.rounds)
+        results[f"{length} tokens"] = interleave(contestants, "prefill", {"ids": ids}, arguments)
         print(f"\n{length} tokens")
         print_table(results[f"{length} tokens"], "tokens_per_second", "tokens/s", 0)
     print_json("prefill", contestants, results)

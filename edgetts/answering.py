@@ -48,6 +48,8 @@ class Answering:
         self._samples: dict[int, Sample] = {}
         self._votes: dict[int, Vote] = {}
         self._new_lengths: list[int] = []
+        self.chosen = 0
+        """Index of the sample that became the answer."""
 
     def take(self, drawn: Sequence[TokenDrawn], decoder: ParallelDecoder) -> Iterator[Event]:
         """Take the tokens of one pass; end samples at stop strings; yield text and finished samples."""
@@ -90,15 +92,14 @@ class Answering:
         samples = tuple(self._samples[i] for i in sorted(self._samples))
         chosen: Sample | None = None
         confidence: float | None = None
-        source = "none: one sample has nothing to agree with"
+        source = "none: one sample has nothing to agree with" if samples else "none: there is no sample"
         answer: str | None = None
-        if len(samples) > 1:
+        if samples:
             tally = self_consistency([self._votes[s.index] for s in samples])
-            chosen = self._samples[tally.sample]
-            answer, confidence, source = tally.answer, tally.confidence, tally.confidence_source
-        elif samples:
-            chosen = samples[0]
-            answer = chosen.answer
+            self.chosen, answer = tally.sample, tally.answer
+            chosen = self._samples[self.chosen]
+            if len(samples) > 1:
+                confidence, source = tally.confidence, tally.confidence_source
         return Answer(
             text=chosen.text if chosen is not None else "",
             answer=answer,

@@ -24,7 +24,7 @@ from edgetts.meter import Meter
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
 from edgetts.tokenizer import Tokenizer
-from edgetts.types import Answer, Event, Finished, PlanMade, SamplingParams, TextDelta
+from edgetts.types import Answer, Event, Finished, Plan, PlanMade, SamplingParams, StopReason, TextDelta
 
 Prompt = str | Sequence[Message]
 
@@ -56,6 +56,7 @@ class Engine:
         self._clock = clock
         self._memory_free = memory_free or available_memory
         self._lengths: deque[int] = deque(maxlen=64)
+        self._closed = False
 
     @property
     def model(self) -> str:
@@ -113,31 +114,39 @@ class Engine:
         cancel = cancel or Cancellation()
         if isinstance(answer_format, str):
             answer_format = AnswerFormat.parse(answer_format)
+        if self._closed:
+            raise InvalidInput("The engine is closed.", hint="Load the model again.")
         meter = Meter(self._clock)
         tokens = encode_chat(self.tokenizer, self._template, _messages(prompt, system))
         meter.prompt_tokens = len(tokens)
+        controller = Controller(budget, CostModel(self._times), self._clock, meter.began)
+        plan = controller.make_plan(self._request(tokens, sampling))
         # From here on it is a generator: what was wrong was said at the call.
-        return self._run(tokens, budget, sampling, answer_format, cancel, meter)
+        return self._run(tokens, plan, controller, budget, sampling, answer_format, cancel, meter)
 
     def _run(
         self,
         tokens: list[int],
+        plan: Plan,
+        controller: Controller,
         budget: Budget,
         sampling: SamplingParams,
         answer_format: AnswerFormat,
         cancel: Cancellation,
         meter: Meter,
     ) -> Iterator[Event]:
-        controller = Controller(budget, CostModel(self._times), self._clock, meter.began)
-        plan = controller.make_plan(self._request(tokens, sampling))
         yield PlanMade(plan)
         run = Answering(self.tokenizer, sampling, answer_format, plan)
         try:
             with self._alarm(controller.deadline, cancel) as guard:
                 branch, logits = self.session.prefill(tokens, guard)
+            if controller.late:
+                # A copy of a long prompt for every sample takes time too, and there is none.
+                self.session.free(branch)
+                raise Cancelled
         except Cancelled:
-            reason = "cancelled" if cancel.requested else "deadline"
-            yield Finished(run.answer(reason, controller, meter, self.model, budget))
+            early: StopReason = "cancelled" if cancel.requested else "deadline"
+            yield Finished(run.answer(early, controller, meter, self.model, budget))
             return
         decoder = ParallelDecoder(
             self.session,
@@ -162,29 +171,32 @@ class Engine:
                 running = {i: len(decoder.traces[i].tokens) for i in decoder.active}
                 do = controller.direct(running, len(decoder.traces), decoder.generated)
                 for sample in do.cut:
-                    decoder.end(sample, "budget" if budget.tokens is not None else "deadline")
+                    decoder.end(sample, do.reason)
                 if do.cut and controller.plan is not plan:
                     plan = controller.plan
                     yield PlanMade(plan)
-                if do.stop is not None or (not decoder.active and not do.start):
-                    stop = do.stop or "complete"
+                if do.stop is not None:
+                    stop = do.stop
                     break
-                drawn = decoder.start(do.start) if do.start else []
-                if drawn:
+                if do.start:
+                    last = len(decoder.traces) + do.start == plan.samples
+                    drawn = decoder.start(do.start, last=last)
                     continue
                 began, width = self._clock(), len(decoder.active)
                 drawn = decoder.step()
                 controller.observe_pass(width, self._clock() - began)
             yield from run.end(decoder, stop)
         finally:
-            decoder.close()
+            if not self._closed:  # the session has freed every branch with the model
+                decoder.close()
         answer = run.answer(stop, controller, meter, self.model, budget)
-        if plan.samples > 1:
-            yield TextDelta(answer.text)
+        if plan.samples > 1 and answer.text:
+            yield TextDelta(answer.text, run.chosen)
         yield Finished(answer)
 
     def close(self) -> None:
-        """Release the model. Closing twice does nothing."""
+        """Release the model. Closing twice does nothing; answers under way fail with InvalidInput."""
+        self._closed = True
         self.session.close()
 
     def __enter__(self) -> Engine:
@@ -228,7 +240,8 @@ class Engine:
         cancel.register(guard.request)
         timer = None
         if deadline is not None:
-            timer = threading.Timer(max(0.0, deadline - self._clock()), guard.request)
+            seconds = min(max(0.0, deadline - self._clock()), threading.TIMEOUT_MAX)
+            timer = threading.Timer(seconds, guard.request)
             timer.daemon = True
             timer.start()
         try:
@@ -294,4 +307,10 @@ def _messages(prompt: Prompt, system: str | None) -> list[Message]:
         messages = list(prompt)
         if not messages:
             raise InvalidInput("There are no messages.", hint="Pass at least one from the user.")
+        if not all(isinstance(message, Message) for message in messages):
+            raise InvalidInput(
+                "A chat's messages must be edgetts.Message.", hint="For example: Message('user', 'Hello')."
+            )
+        if not messages[-1].content.strip():
+            raise InvalidInput("The last message is empty.", hint="Ask something.")
     return [Message("system", system), *messages] if system else messages

@@ -7,15 +7,12 @@ costs and refuses values that are too large. No clock and no trace is needed, so
 thread, and a template that passes once passes always.
 """
 
-# ruff: noqa: N802, N815 - Jinja2 finds visitors by the names of its nodes
-
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
-from types import GeneratorType
 from typing import Any, cast
 
 from jinja2 import TemplateError, nodes, pass_context
@@ -25,21 +22,36 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import Namespace
-from jinja2.visitor import NodeTransformer
+
+from edgetts.template_meter import (
+    BITS,
+    CALL,
+    CHARACTERS_A_UNIT,
+    CONCAT,
+    TICK,
+    WEIGH,
+    LimitError,
+    Meter,
+    MeterInserter,
+    count,
+)
+
+__all__ = [
+    "FAILURES",
+    "MAX_SOURCE",
+    "LimitError",
+    "RefusalError",
+    "SandboxedTemplates",
+    "SecurityError",
+    "render",
+]
 
 MAX_SOURCE = 50_000
 """Characters of a template; real ones have up to about 20,000."""
 _MAX_NODES = 15_000
 """Nodes of its syntax tree; real ones have up to about 3,000."""
-_FUEL = 500_000
-"""About a microsecond each on a laptop."""
-_SIZE = 1_000_000
-"""Elements and characters of one value."""
-_BITS = 4096
 _DEPTH = 50
 """Macros called from macros."""
-_CALL = 8
-_CHARACTERS_A_UNIT = 16
 
 _STR_METHODS = frozenset(
     {
@@ -63,13 +75,8 @@ _FILTERS = frozenset(
         "sort", "string", "title", "trim", "truncate", "unique", "upper", "wordcount",
     }
 )  # fmt: skip
-_TICK, _WEIGH, _CONCAT = "(tick)", "(weigh)", "(concat)"
 _PRINTF_NUMBER = re.compile(r"\*|\d{4}")
 _STRFTIME = re.compile(r"(?:[^%]|%[-#]?[A-Za-z%])*")
-
-
-class LimitError(TemplateError):
-    """The template runs too long or makes values too large."""
 
 
 class RefusalError(TemplateError):
@@ -93,60 +100,6 @@ class _FlatNamespace(Namespace):
         return "<Namespace>"
 
 
-class _Meter:
-    """Fuel and size limits of one rendering."""
-
-    def __init__(self, extra: int) -> None:
-        self.fuel = _FUEL + extra
-        self.size = _SIZE + extra
-        self.depth = 0
-
-    def burn(self, units: int) -> None:
-        self.fuel -= units
-        if self.fuel < 0:
-            raise LimitError
-
-    def fits(self, size: int) -> None:
-        """Refuse a value of this many elements and characters before it is made, or pay for it."""
-        if size > self.size:
-            raise LimitError
-        self.burn(1 + size // _CHARACTERS_A_UNIT)
-
-    def weigh(self, value: Any) -> Any:
-        """Pay for going through a value once; refuse one too large, counting shared parts each time."""
-        if isinstance(value, str):
-            self.fits(len(value))
-            return value
-        if isinstance(value, GeneratorType):
-            value = list(self._paid(value))
-        size, visited, waiting = 0, 0, [value]
-        while waiting:
-            item = waiting.pop()
-            visited += 1
-            if isinstance(item, str):
-                size += len(item)
-            elif isinstance(item, range):
-                visited += len(item)
-            elif isinstance(item, dict):
-                waiting += item.keys()
-                waiting += item.values()
-            elif isinstance(item, (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)):
-                waiting += item
-            elif isinstance(item, int) and item.bit_length() > _BITS:
-                raise LimitError
-            elif isinstance(item, Namespace) and item is not value:
-                raise SecurityError("a namespace within a value")
-            if size + visited > self.size or visited + len(waiting) > self.fuel:
-                raise LimitError
-        self.burn(visited + size // _CHARACTERS_A_UNIT)
-        return value
-
-    def _paid(self, items: Iterable[Any]) -> Iterator[Any]:
-        for item in items:
-            self.burn(_CALL)
-            yield item
-
-
 class _BoundedFormatter(SandboxedFormatter):
     def __init__(self, environment: SandboxedTemplates) -> None:
         super().__init__(environment)
@@ -156,7 +109,7 @@ class _BoundedFormatter(SandboxedFormatter):
     def format_field(self, value: Any, format_spec: str) -> Any:
         if _PRINTF_NUMBER.search(format_spec):
             raise LimitError
-        self._meter.burn(_CALL)
+        self._meter.burn(CALL)
         text = super().format_field(value, format_spec)
         self._size += len(text)
         self._meter.fits(self._size)
@@ -171,59 +124,6 @@ class _Generation(Extension):
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-class _Meters(NodeTransformer):
-    """Rewrite a parsed template so that what Jinja2 compiles to bare Python is paid for too."""
-
-    def __init__(self, environment: SandboxedTemplates) -> None:
-        self._environment = environment
-
-    def _filter(self, name: str, node: nodes.Expr, *arguments: nodes.Expr) -> nodes.Filter:
-        made = nodes.Filter(node, name, list(arguments), [], None, None, lineno=node.lineno)
-        made.set_environment(self._environment)
-        return made
-
-    def _tick(self, node: nodes.Node) -> nodes.Filter:
-        # One round costs what its body holds, as plain assignments are not charged one by one.
-        weight = nodes.Const(1 + _count(node), lineno=node.lineno)
-        return self._filter(_TICK, nodes.Const(True, lineno=node.lineno), weight)
-
-    def _with_body(self, node: Any) -> nodes.Node:
-        tick = self._tick(node)
-        self.generic_visit(node)
-        node.body.insert(0, nodes.ExprStmt(tick, lineno=node.lineno))
-        return node  # type: ignore[no-any-return]
-
-    visit_Macro = visit_CallBlock = visit_Block = _with_body
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:
-        tick = self._tick(node)
-        self._with_body(node)
-        if node.test is not None:
-            node.test = nodes.And(tick, node.test, lineno=node.lineno)
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        self.generic_visit(node)
-        return self._filter(_CONCAT, nodes.Tuple(node.nodes, "load", lineno=node.lineno))
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
-        self.generic_visit(node)
-        node.expr = self._filter(_WEIGH, node.expr)
-        for operand in node.ops:
-            operand.expr = self._filter(_WEIGH, operand.expr)
-        return node
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
-        self.generic_visit(node)
-        return self._filter(_WEIGH, node) if isinstance(node.arg, nodes.Slice) else node
-
-    def _made(self, node: Any) -> nodes.Node:
-        self.generic_visit(node)
-        return node if getattr(node, "ctx", "load") != "load" else self._filter(_WEIGH, node)
-
-    visit_List = visit_Dict = visit_Tuple = _made
 
 
 class SandboxedTemplates(ImmutableSandboxedEnvironment):
@@ -242,7 +142,7 @@ class SandboxedTemplates(ImmutableSandboxedEnvironment):
             finalize=_charge_output,
             extensions=[LoopControlExtension, _Generation],
         )
-        self.meter = _Meter(0)
+        self.meter = Meter(0)
         self._strftime_now = strftime_now
         builtin = self.filters
         self.filters = {
@@ -254,9 +154,9 @@ class SandboxedTemplates(ImmutableSandboxedEnvironment):
             "join": self._metered(self._join_filter(builtin["join"])),
             "replace": self._metered(self._replace_filter(builtin["replace"])),
             "tojson": self._metered(self._tojson),
-            _TICK: self._tick,
-            _WEIGH: lambda value: self.meter.weigh(value),
-            _CONCAT: lambda values: self.concat(str(self.meter.weigh(value)) for value in values),
+            TICK: self._tick,
+            WEIGH: lambda value: self.meter.weigh(value),
+            CONCAT: lambda values: self.concat(str(self.meter.weigh(value)) for value in values),
         }
         self.tests = {
             name: self._metered(cast(Callable[..., Any], test)) for name, test in self.tests.items()
@@ -268,20 +168,20 @@ class SandboxedTemplates(ImmutableSandboxedEnvironment):
 
     def start(self, extra: int) -> None:
         """Fill up for one rendering; `extra` is the size of what the template is given."""
-        self.meter = _Meter(extra)
+        self.meter = Meter(extra)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
-        if _count(tree) > _MAX_NODES:
+        if count(tree) > _MAX_NODES:
             raise LimitError
-        _Meters(self).visit(tree)
+        MeterInserter(self).visit(tree)
         return tree
 
     def _metered(self, function: Callable[..., Any], weigh: bool = True) -> Callable[..., Any]:
         skip = 1 if hasattr(function, "jinja_pass_arg") else 0
 
         def metered(*args: Any, **kwargs: Any) -> Any:
-            self.meter.burn(_CALL)
+            self.meter.burn(CALL)
             if not weigh:
                 return function(*args, **kwargs)
             for value in (*args[skip:], *kwargs.values()):
@@ -302,13 +202,13 @@ class SandboxedTemplates(ImmutableSandboxedEnvironment):
             size += len(piece)
             if size > self.meter.size:
                 raise LimitError
-            self.meter.burn(1 + len(piece) // _CHARACTERS_A_UNIT)
+            self.meter.burn(1 + len(piece) // CHARACTERS_A_UNIT)
             kept.append(piece)
         return "".join(kept)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         meter = self.meter
-        meter.burn(_CALL)
+        meter.burn(CALL)
         owner = getattr(obj, "__self__", None)
         if isinstance(owner, str):
             self._check_str_method(owner, obj.__name__, args)
@@ -341,7 +241,7 @@ class SandboxedTemplates(ImmutableSandboxedEnvironment):
             meter.burn(1)
             if operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
                 bits = left.bit_length()
-                if (bits + right.bit_length() if operator == "*" else bits * max(right, 0)) > _BITS:
+                if (bits + right.bit_length() if operator == "*" else bits * max(right, 0)) > BITS:
                     raise LimitError
         elif operator == "*":
             for sequence, times in ((left, right), (right, left)):
@@ -360,7 +260,7 @@ class SandboxedTemplates(ImmutableSandboxedEnvironment):
         before = self.meter.fuel
         self.meter.weigh(values)
         # Every conversion may print everything, escaped, or a float in full.
-        largest = (before - self.meter.fuel) * _CHARACTERS_A_UNIT * 10 + 1500
+        largest = (before - self.meter.fuel) * CHARACTERS_A_UNIT * 10 + 1500
         self.meter.fits(len(text) + text.count("%") * largest)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
@@ -445,23 +345,9 @@ def _raise(message: Any) -> None:
     raise RefusalError(str(message))
 
 
-def _count(node: nodes.Node) -> int:
-    return sum(1 for _ in node.find_all(nodes.Node))
-
-
 def _length(value: Any) -> int:
     return len(value) if isinstance(value, (str, list, tuple, dict, set, range)) else 0
 
-
-__all__ = [
-    "FAILURES",
-    "MAX_SOURCE",
-    "LimitError",
-    "RefusalError",
-    "SandboxedTemplates",
-    "SecurityError",
-    "render",
-]
 
 FAILURES: tuple[type[Exception], ...] = (
     TemplateError,

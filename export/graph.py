@@ -312,9 +312,10 @@ class SegmentGraph:
         positions = self._input("positions", TensorProto.INT64, ["selected"])
         x, _ = self._add_norm("output_norm.weight", hidden, delta, "final")
         # Only the positions asked for go through the head, a quarter of a small model's weights.
-        flat = self._constant("tokens", TensorProto.INT64, [3], [1, -1, arch.hidden])
+        # One token a row: where none is chosen, only the first axis may be empty for AveragePool.
+        flat = self._constant("tokens", TensorProto.INT64, [3], [-1, 1, arch.hidden])
         tokens = self._op("Reshape", [x, flat], "final.tokens")
-        chosen = self._op("Gather", [tokens, positions], "final.chosen", axis=1)
+        chosen = self._op("Gather", [tokens, positions], "final.chosen", axis=0)
         head = "token_embd.weight" if arch.tied_embeddings else "output.weight"
         rows = self._constant("logits.shape", TensorProto.INT64, [2], [-1, arch.vocab])
         self._op("Reshape", [self._linear(head, chosen), rows], "logits")

@@ -246,7 +246,8 @@ def merges_from_scores(
     for place in order:
         piece = tokens[place]
         for cut in range(len(piece) - 1, 0, -1):
-            left, right = normal.get(piece[:cut]), normal.get(piece[cut:])
+            left = normal.get(piece[:cut])
+            right = None if left is None else normal.get(piece[cut:])
             if left is not None and right is not None:
                 merges.append((left, right))
     return merges

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 RUNTIMES: dict[str, str] = {
     "onnx": "edgetts.runtimes.onnx:OnnxSession",
-    "reference": "edgetts.runtimes.reference:ReferenceSession",
 }
 
 

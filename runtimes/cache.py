@@ -48,6 +48,8 @@ class CacheLimit:
 
     limit: int | None
     used: int = 0
+    arenas: set[Arena] = field(default_factory=set)
+    """Those that hold memory now."""
 
     def take(self, nbytes: int) -> None:
         if self.limit is not None and self.used + nbytes > self.limit:
@@ -78,6 +80,7 @@ class Arena:
         """Make an arena for `rows` branches of `length` tokens, with room to grow where the limit allows it."""
         arena = cls(shape, limit, [None] * rows, 0)
         arena._allocate(length)
+        limit.arenas.add(arena)
         return arena
 
     @property
@@ -125,7 +128,7 @@ class Arena:
         self.limit.give(old[3])
         try:
             self._allocate(length, wanted=max(length + _SLACK, self.capacity * 3 // 2))
-        except (OutOfMemory, MemoryError):
+        except OutOfMemory:
             self.keys, self.values, self.capacity = old[0], old[1], old[2]
             self.limit.used += old[3]
             raise
@@ -141,9 +144,15 @@ class Arena:
         branch.arena = None
         if self.empty:
             self.limit.give(self.nbytes)
+            self.limit.arenas.discard(self)
             self.keys, self.values = [], []
             self.capacity = 0
             self.version += 1
+
+    def release_all(self) -> None:
+        """Free every row."""
+        for branch in [branch for branch in self.rows if branch is not None]:
+            self.release(branch)
 
     def gather(self, branches: list[CachedBranch]) -> int:
         """Move branches of this arena into adjacent rows, with as few copies as possible; return the first row."""
@@ -187,9 +196,12 @@ class Arena:
                 # Zeroed pages are only mapped once they are written, and hold no NaN for a kernel to read.
                 self.keys = [np.zeros(block, np.float32) for _ in range(self.shape.layers)]
                 self.values = [np.zeros(block, np.float32) for _ in range(self.shape.layers)]
-            except MemoryError:
+            except MemoryError as error:
                 self.limit.give(rows * size * self.shape.bytes_per_token)
-                raise
+                raise OutOfMemory(
+                    f"There are no {rows * size * self.shape.bytes_per_token / 1e6:.0f} MB for the cache.",
+                    hint="Ask for fewer samples or a shorter prompt.",
+                ) from error
             self.capacity = size
             self.version += 1
             return

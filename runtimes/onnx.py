@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from edgetts.bundle import MODEL, Manifest, TrustRecord, open_bundle
 from edgetts.decoding.session import Branch, Cancellation, Cancelled, Capabilities, Logits, SessionInfo
@@ -24,6 +25,13 @@ from edgetts.runtimes.hardware import physical_cores
 
 # A session keeps this many shapes of passes bound; speculation uses a handful of widths.
 _BINDINGS = 12
+
+# ONNX Runtime's exceptions have no base of their own.
+_LOAD_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    *(e for e in vars(ort_state).values() if isinstance(e, type) and issubclass(e, Exception)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,8 @@ class _Pass:
         selected: int,
     ) -> None:
         self.version = arena.version
+        # Logits are lent to the thread that asked for them until its own next call.
+        self.thread = threading.get_ident()
         self.ids = np.zeros((batch, sequence), np.int64)
         self.seqlens = np.zeros(batch, np.int32)
         self.total = np.zeros(1, np.int32)
@@ -93,6 +103,8 @@ class _Pass:
                 rows = blocks[layer][first : first + batch]
                 values[f"past_{kind}.{layer}"] = ort.OrtValue.ortvalue_from_numpy(rows)
         self._steps = []
+        # ONNX Runtime does not keep NumPy's memory alive.
+        self._alive: list[ort.OrtValue] = []
         for graph in graphs:
             binding = graph.io_binding()
             for node in graph.get_inputs():
@@ -103,11 +115,11 @@ class _Pass:
                     stream = ort.OrtValue.ortvalue_from_numpy(np.zeros((batch, sequence, hidden), np.float32))
                     binding.bind_ortvalue_output(node.name, stream)
                     values["hidden"] = stream
+                    self._alive.append(stream)
                 else:
                     binding.bind_ortvalue_output(node.name, values[name])
             self._steps.append((graph, binding))
-        # ONNX Runtime does not keep NumPy's memory alive.
-        self._values = values
+        self._alive += values.values()
 
     def run(self, options: ort.RunOptions) -> None:
         for graph, binding in self._steps:
@@ -158,11 +170,16 @@ class OnnxSession:
         providers = [(p, {}) if isinstance(p, str) else (p[0], dict(p[1])) for p in options.providers]
         try:
             graphs = [ort.InferenceSession(bundle / file, settings, providers=providers) for file in files]
-        except (RuntimeError, ValueError) as error:
+        except _LOAD_ERRORS as error:
             raise CorruptFile(
                 f"ONNX Runtime cannot load the bundle {bundle.name}: {_first_line(error)}",
                 hint="Remove it and export the model again.",
             ) from error
+        if set().union(*map(_ports, graphs)) != _expected_ports(manifest, options.by_segment):
+            raise CorruptFile(
+                f"The graphs of the bundle {bundle.name} are not those of its manifest's architecture.",
+                hint="Remove it and export the model again.",
+            )
         return cls(manifest, graphs, options)
 
     @property
@@ -259,13 +276,15 @@ class OnnxSession:
             own, arena = self._own(branch)
             arena.release(own)
             if arena.empty:
-                self._passes = {key: bound for key, bound in self._passes.items() if key[0] is not arena}
+                self._forget_stale()
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             self._passes.clear()
             self._graphs.clear()
+            for arena in list(self._limit.arenas):
+                arena.release_all()
 
     def _append(
         self,
@@ -291,13 +310,18 @@ class OnnxSession:
     def _bind(self, arena: Arena, first: int, batch: int, sequence: int, selected: int) -> _Pass:
         key = (arena, first, batch, sequence, selected)
         bound = self._passes.pop(key, None)
-        if bound is None or bound.version != arena.version:
+        if bound is None or bound.version != arena.version or bound.thread != threading.get_ident():
+            self._forget_stale()
             arch = self._arch
             bound = _Pass(self._graphs, arena, arch.hidden, arch.vocab, first, batch, sequence, selected)
         self._passes[key] = bound
         while len(self._passes) > _BINDINGS:
             del self._passes[next(iter(self._passes))]
         return bound
+
+    def _forget_stale(self) -> None:
+        """Drop passes over blocks that an arena has replaced or given up, which they would keep in memory."""
+        self._passes = {key: bound for key, bound in self._passes.items() if bound.version == key[0].version}
 
     def _run(self, bound: _Pass, cancel: Cancellation | None = None) -> None:
         options = ort.RunOptions()
@@ -370,6 +394,20 @@ def _session_options(options: OnnxOptions) -> ort.SessionOptions:
     # Threads that go on spinning after a pass would steal the cores from sampling and from other segments.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     return settings
+
+
+def _ports(graph: ort.InferenceSession) -> set[str]:
+    return {node.name for node in (*graph.get_inputs(), *graph.get_outputs())}
+
+
+def _expected_ports(manifest: Manifest, by_segment: bool) -> set[str]:
+    """Name the inputs and outputs that the graphs of a manifest's model have together."""
+    names = {"input_ids", "seqlens", "total_length", "positions", "logits"}
+    if by_segment and manifest.cuts:
+        names |= {"hidden", "hidden.out"}
+    for layer in range(manifest.architecture.layers):
+        names |= {f"{when}_{part}.{layer}" for when in ("past", "present") for part in ("key", "value")}
+    return names
 
 
 def _first_line(error: BaseException) -> str:

@@ -173,13 +173,14 @@ def hidden_states(
 
 @dataclass(eq=False, slots=True)
 class ReferenceBranch:
-    """A prefix with one cache per layer; None once it is freed."""
+    """A prefix of one session, with one cache per layer; None once it is freed."""
 
+    session: ReferenceSession
     caches: list[LayerCache] | None
     length: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class ReferenceSession:
     """The Session contract over `Decoder`, all weights in memory, one branch at a time."""
 
@@ -216,15 +217,13 @@ class ReferenceSession:
         return Capabilities(parallel=False)
 
     def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
-        if cancel is not None and cancel.requested:
-            raise Cancelled
         if len(tokens) > self.context:
             raise PromptTooLong(
                 f"The prompt has {len(tokens)} tokens, but the model's context holds {self.context}.",
                 hint="Shorten the prompt.",
             )
-        branch = ReferenceBranch([self._decoder.empty_cache() for _ in self._layers])
-        return branch, self._append(branch, tokens)[-1]
+        branch = ReferenceBranch(self, [self._decoder.empty_cache() for _ in self._layers])
+        return branch, self._append(branch, tokens, cancel)[-1]
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         _, caches = self._own(branch)
@@ -232,7 +231,8 @@ class ReferenceSession:
             raise InvalidInput(f"A fork makes at least one branch, not {n}.")
         # Caches are replaced when they grow, never written, so children may share the arrays.
         return [
-            ReferenceBranch([LayerCache(c.keys, c.values) for c in caches], branch.length) for _ in range(n)
+            ReferenceBranch(self, [LayerCache(c.keys, c.values) for c in caches], branch.length)
+            for _ in range(n)
         ]
 
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
@@ -266,13 +266,17 @@ class ReferenceSession:
         self._closed = True
         self._layers = []
 
-    def _append(self, branch: ReferenceBranch, tokens: Sequence[int]) -> Logits:
+    def _append(
+        self, branch: ReferenceBranch, tokens: Sequence[int], cancel: Cancellation | None = None
+    ) -> Logits:
         self._check_tokens(tokens)
         if branch.length + len(tokens) > self.context:
             raise PromptTooLong(f"A branch would outgrow the model's context of {self.context} tokens.")
         _, caches = self._own(branch)
         x = self._decoder.embed(tokens, self._table)
         for i, weights in enumerate(self._layers):
+            if cancel is not None and cancel.requested:
+                raise Cancelled
             x = self._decoder.layer(i, weights, x, caches[i])
         branch.length += len(tokens)
         return np.asarray(self._decoder.final(x) @ self._decoder.head().T, np.float32)
@@ -288,7 +292,7 @@ class ReferenceSession:
     def _own(self, branch: Branch) -> tuple[ReferenceBranch, list[LayerCache]]:
         if self._closed:
             raise InvalidInput("The session is closed.")
-        if not isinstance(branch, ReferenceBranch) or branch.caches is None:
+        if not isinstance(branch, ReferenceBranch) or branch.caches is None or branch.session is not self:
             raise InvalidInput("The branch was freed, or belongs to another session.")
         return branch, branch.caches
 

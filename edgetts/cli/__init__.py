@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import sys
 from typing import Any
 
 import click
 
-from edgetts.errors import EdgettsError
+from edgetts.errors import EdgettsError, StorageError
 
 COMMANDS = ("ask", "pull", "ls", "show", "rm", "export", "doctor")
 INTERRUPTED = 130
@@ -35,10 +38,18 @@ class _LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Where the encoding lacks a character, its escape is written: no answer is lost to it.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except EdgettsError as error:
             raise _Failure(error) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who read the output went away: click ends quietly
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise _Failure(StorageError(f"{where}{error.strerror or error}.")) from error
         except KeyboardInterrupt:
             click.echo("edgetts: interrupted; nothing half-written was kept.", err=True)
             ctx.exit(INTERRUPTED)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -122,12 +123,12 @@ def command(question: str | None, **options: Any) -> None:
             answer_format=answer_format,
             cancel=cancel,
         )
-        stream = sys.stdout.isatty() if options["stream"] is None else options["stream"]
+        stream = _is_terminal(sys.stdout) if options["stream"] is None else options["stream"]
         answer = _show(events, stream=stream and not options["as_json"])
     if options["as_json"]:
         import json
 
-        click.echo(json.dumps(answer.to_json(), ensure_ascii=False))
+        click.echo(json.dumps(answer.to_json()))
     elif not stream:
         click.echo(answer.text)
     if options["show_samples"] and not options["as_json"]:
@@ -140,7 +141,7 @@ def command(question: str | None, **options: Any) -> None:
 def _question(question: str | None) -> str:
     if question is not None and question != "-":
         text = question
-    elif question is None and sys.stdin.isatty():
+    elif sys.stdin is None or (question is None and _is_terminal(sys.stdin)):
         raise InvalidInput("There is no question.", hint='Ask one: edgetts ask "..." or pipe it in.')
     else:
         try:
@@ -159,10 +160,17 @@ def _question(question: str | None) -> str:
 
 
 def _megabytes(value: float) -> int:
-    from edgetts.budget import Budget
-
-    Budget(seconds=value)  # the same checks: a number, greater than zero, finite
+    if not (value > 0 and math.isfinite(value * 1e6)):
+        raise InvalidInput(
+            f"--memory is {value}, but it must be megabytes, greater than zero.",
+            hint="Leave it out for no limit.",
+        )
     return max(1, int(value * 1e6))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at the other end; a stream that the caller closed is None."""
+    return stream is not None and stream.isatty()
 
 
 @contextmanager
@@ -183,7 +191,7 @@ def _interrupts(cancel: Cancellation) -> Iterator[None]:
 def _show(events: Iterator[Event], *, stream: bool) -> Answer:
     from edgetts.types import Finished, PlanMade, SampleDone, TextDelta
 
-    progress = sys.stderr.isatty()
+    progress = _is_terminal(sys.stderr)
     for event in events:
         if isinstance(event, PlanMade):
             click.echo(_plan_line(event.plan), err=True)
@@ -220,8 +228,7 @@ def _show_samples(answer: Answer) -> None:
 def _show_usage(answer: Answer) -> None:
     usage = answer.usage
     parts = [f"{usage.seconds:.2f} s", f"stopped: {answer.stop_reason}"]
-    if usage.samples > 1:
-        parts.append(f"{usage.samples} samples")
+    parts.append("1 sample" if usage.samples == 1 else f"{usage.samples} samples")
     parts.append(f"{usage.generated_tokens} tokens for a prompt of {usage.prompt_tokens}")
     if usage.tokens_per_second is not None:
         parts.append(f"{usage.tokens_per_second:.1f} tokens/s")

@@ -37,16 +37,20 @@ def command(
 
     The finished bundle is checked against the source, run in float32, on a fixed text.
     """
+    from edgetts.bundle import MANIFEST, read_manifest
+
     name = source.resolve().name.removesuffix(".gguf")
     output = output or Path(f"{name}.edge")
     if output.exists() and not force:
         raise InvalidInput(f"{output} exists already.", hint="Name another with --output, or give --force.")
+    # What is replaced is removed: never a checkpoint, or a directory that --output named by mistake.
+    if output.exists() and not (output / MANIFEST).is_file():
+        raise InvalidInput(f"{output} is not a bundle, so it is not replaced.", hint="Name another.")
     try:
         layers = None if cuts is None else [int(cut) for cut in cuts.split(",")]
     except ValueError:
         raise InvalidInput(f"--cuts is {cuts!r}, but it must be layer numbers with commas between.") from None
 
-    from edgetts.bundle import read_manifest
     from edgetts.export import convert
     from edgetts.store.progress import ProgressLine
 

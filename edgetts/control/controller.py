@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edgetts.budget import Budget
 from edgetts.control.cost import CostModel
 from edgetts.control.planner import Request, make_plan
-from edgetts.types import Plan, StopReason
+from edgetts.types import FinishReason, Plan, StopReason
 
 # Passes between two looks at whether the running samples can still end in time.
 _REVIEW = 8
@@ -16,10 +16,11 @@ _REVIEW = 8
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """What to do before the next pass: stop it all, or cut some samples, then start some."""
+    """What to do before the next pass: stop it all, or cut some samples for a reason, then start some."""
 
     stop: StopReason | None = None
     cut: tuple[int, ...] = ()
+    reason: FinishReason = "deadline"
     start: int = 0
 
 
@@ -50,6 +51,11 @@ class Controller:
         """When the answer is due, on the clock; None without a deadline."""
         return self._deadline
 
+    @property
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._deadline is not None and self._clock() >= self._deadline
+
     def make_plan(self, request: Request) -> Plan:
         """Plan the whole answer."""
         remaining = None if self._deadline is None else self._deadline - self._clock()
@@ -73,20 +79,27 @@ class Controller:
         samples started so far. generated: tokens drawn so far, by all.
         """
         now = self._clock()
+        if not running and started >= self.plan.samples:
+            spent = self._budget.tokens is not None and generated >= self._budget.tokens
+            # What ended in the budget's last token was complete only if the model itself ended it.
+            return Directive(stop="tokens" if spent and len(self._finished_lengths) < started else "complete")
         if self._deadline is not None and now + self._cost.step_bound(max(1, len(running))) > self._deadline:
             return Directive(stop="deadline")
-        cut: tuple[int, ...] = ()
-        if self._budget.tokens is not None:
-            left = self._budget.tokens - generated
+        left = None if self._budget.tokens is None else self._budget.tokens - generated
+        if left is not None:
             if left < 1:
                 return Directive(stop="tokens")
             # One pass draws a token for each: those beyond the budget go first.
-            cut = tuple(running)[left:]
-        if not cut:
-            cut = self._too_slow(running, now)
-        width = len(running) - len(cut)
-        start = 0 if cut else self._refill(width, started, generated, now)
-        return Directive(cut=cut, start=start)
+            if cut := tuple(running)[left:]:
+                return Directive(cut=cut, reason="budget")
+        if cut := self._too_slow(running, now):
+            return Directive(cut=cut)
+        start = self._refill(len(running), started, generated, now)
+        if not running and not start:
+            # Samples are missing, but what is left of the budget is too little for another.
+            poor = left is not None and left < max(1, self._expected_tokens())
+            return Directive(stop="tokens" if poor else "deadline")
+        return Directive(start=start)
 
     def _expected_tokens(self) -> int:
         """Return a typical length, learned from this question's finished samples where there are some."""
@@ -110,13 +123,14 @@ class Controller:
     def _too_slow(self, running: Mapping[int, int], now: float) -> tuple[int, ...]:
         """Return samples to give up so that the others can end before the deadline.
 
-        Needed when passes take longer than planned: eight unfinished answers are worth less than four.
+        Needed when the prompt or passes take longer than planned: eight unfinished answers are worth
+        less than four.
         """
         if self._deadline is None or len(running) < 2 or self._passes % _REVIEW or not self._passes:
             return ()
         left = self._deadline - now
-        if self._cost.ratio < 1.15 or self._finished_lengths:
-            # As fast as planned, or there is an answer already: more votes are what time is for.
+        if self._finished_lengths:
+            # There is an answer already: more votes are what time is for.
             return ()
         keep = len(running)
         need = max(1, self._expected_tokens() - max(running.values()))
@@ -128,7 +142,8 @@ class Controller:
             self.plan,
             width=keep,
             step_seconds=self._cost.step(keep),
-            reason=f"passes take {self._cost.ratio:.1f} times as long as planned, so {keep} go on",
+            reason=f"{left:.1f} s are left, and passes take {self._cost.ratio:.1f} times as long as "
+            f"measured, so {keep} of {len(running)} go on",
         )
         self.revisions.append(self._plan)
         return tuple(running)[keep:]

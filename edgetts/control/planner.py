@@ -21,6 +21,8 @@ _CACHE_SLACK = 320
 _RESERVE = 0.05
 # A sample should have room for this many times the expected length, so that most finish.
 _ROOM = 1.3
+# More passes than any answer takes: seconds beyond it are as good as no deadline, and no float overflows.
+_ENDLESS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +53,25 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
         )
     cap = min(request.max_tokens or DEFAULT_MAX_TOKENS, request.room)
     wanted, reason = _wanted(budget)
+    width = min(wanted, MAX_WIDTH) if request.parallel else 1
     if budget.tokens is not None:
         cap = min(cap, budget.tokens)
         affordable = max(1, budget.tokens // min(request.expected, cap))
+        # A pass draws a token for each branch, so that the width bounds what is spent at once.
+        width = min(width, affordable)
         if budget.samples is None and affordable < wanted:
             wanted, reason = affordable, f"{budget.tokens} tokens allow about {affordable} answers"
-    width = min(wanted, MAX_WIDTH) if request.parallel else 1
-    width, cap = _within_memory(budget, request, width, cap)
+    width, cap, kept = _within_memory(budget, request, wanted, width, cap)
+    if kept < wanted:
+        wanted, reason = kept, "the memory allows one answer"
     rounds = -(-wanted // width)
     seconds = None
     if request.seconds is not None:
         seconds = (request.seconds - cost.prefill(request.prompt)) * (1 - _RESERVE)
         width = _within_time(seconds, width, min(cap, request.expected), cost)
-        possible = int(seconds / cost.step(width))
-        # The clock ends samples in time; the cap only keeps memory and predictions near what can be.
-        cap = max(1, min(cap, round(possible * _ROOM)))
+        possible = int(min(seconds / cost.step(width), _ENDLESS))
+        # The clock ends samples in time; the cap only says what can be, for one that runs alone at last.
+        cap = max(1, min(cap, round(min(seconds / cost.step(1), _ENDLESS) * _ROOM)))
         rounds = max(1, min(-(-wanted // width), possible // max(1, min(cap, request.expected))))
         if budget.samples is None and width * rounds < wanted:
             wanted = width * rounds
@@ -94,25 +100,30 @@ def _wanted(budget: Budget) -> tuple[int, str]:
     return 1, "no budget was given, so one sample"
 
 
-def _within_memory(budget: Budget, request: Request, width: int, cap: int) -> tuple[int, int]:
-    """Narrow the pass, then shorten the samples, until the caches fit."""
+def _within_memory(
+    budget: Budget, request: Request, wanted: int, width: int, cap: int
+) -> tuple[int, int, int]:
+    """Narrow the pass, then shorten the samples, until the caches fit; return width, cap and samples."""
     limit = request.memory_free
     if budget.memory_bytes is not None:
         limit = min(limit, budget.memory_bytes)
     tokens = limit // max(1, request.bytes_per_token)
-    # The prompt's own branch stays until the last sample has started.
+    # The prompt's own branch stays until the last sample has started, and is the last sample's.
     fixed = request.prompt + _CACHE_SLACK
-    while width > 1 and fixed + width * (request.prompt + cap + _CACHE_SLACK) > tokens:
+    while width > 1 and fixed + width * (fixed + cap) > tokens:
         width -= 1
     if width == 1:
-        cap = min(cap, tokens - fixed)
+        beside = tokens - 2 * fixed
+        if wanted > 1 and beside < min(cap, request.expected):
+            wanted = 1
+        cap = min(cap, tokens - fixed if wanted == 1 else beside)
     if cap < 1:
         needed = (fixed + 1) * request.bytes_per_token
         raise OutOfMemory(
             f"The prompt's cache needs {needed / 1e6:.1f} MB, but only {limit / 1e6:.1f} MB may be used.",
             hint="Allow more memory, or shorten the prompt.",
         )
-    return width, cap
+    return width, cap, wanted
 
 
 def _within_time(seconds: float, width: int, expected: int, cost: CostModel) -> int:

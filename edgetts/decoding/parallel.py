@@ -82,9 +82,11 @@ class ParallelDecoder:
             return []
         branches: list[Branch] = []
         if last:
-            branches, self._prompt = [self._prompt], None
+            branches = [self._prompt]
             if count > 1:
-                branches += self._session.fork(branches[0], count - 1)
+                branches += self._session.fork(self._prompt, count - 1)
+            # Only now: a fork that fails leaves the prompt's branch for `close` to free.
+            self._prompt = None
         else:
             branches = self._session.fork(self._prompt, count)
         drawn: list[TokenDrawn] = []

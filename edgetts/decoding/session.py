@@ -122,14 +122,14 @@ class Session(Protocol):
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
         """Append one token to each of B different branches in one pass; return logits [B, V].
 
-        The array may be the session's own buffer: it is valid until the next call.
+        The array may be the session's own buffer: it is valid until the calling thread's next call.
         """
         ...
 
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
         """Append T tokens to one branch; return the logits [T, V] of every one of them.
 
-        As with `step`, the array is valid until the next call.
+        As with `step`, the array is valid until the calling thread's next call.
         """
         ...
 

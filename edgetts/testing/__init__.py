@@ -1,1 +1,15 @@
 """The laws of the Session contract as tests, and fakes that obey them, for whoever writes a runtime."""
+
+from edgetts.testing.contract import CancelledBySomebodyElse, SessionContract
+from edgetts.testing.fake import FakeBranch, FakeSession, ToyModel
+from edgetts.testing.statistics import Fit, goodness_of_fit
+
+__all__ = [
+    "SessionContract",
+    "CancelledBySomebodyElse",
+    "FakeSession",
+    "FakeBranch",
+    "ToyModel",
+    "Fit",
+    "goodness_of_fit",
+]

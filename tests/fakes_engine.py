@@ -1,0 +1,132 @@
+"""An engine whose model says what a test wants, at the speed that it wants, on a clock that only passes move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import CHAT_TEMPLATE, END, END_OF_TEXT, token_id, vocabulary, write_tiny_gguf
+
+from edgetts.bundle import TOKENIZER, read_manifest
+from edgetts.chat import ChatTemplate
+from edgetts.decoding.session import Branch, Cancellation, Capabilities, Logits
+from edgetts.engine import Engine
+from edgetts.export import convert
+from edgetts.profiles.steps import StepTimes
+from edgetts.testing import FakeSession, ToyModel
+from edgetts.tokenizer import Tokenizer
+
+SPACE = ord(" ")
+ENDLESS = b"0" * 100_000
+"""What a model says that never ends by itself."""
+
+_exported: dict[str, Path] = {}
+
+
+@pytest.fixture(scope="session")
+def tiny_engine_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real bundle of the tiny llama, in fp32; made once, whichever module asks."""
+    if "fp32" not in _exported:
+        directory = tmp_path_factory.mktemp("engine-bundle")
+        write_tiny_gguf(directory / "tiny.gguf")
+        _exported["fp32"] = convert(directory / "tiny.gguf", directory / "tiny.edge", quantize="fp32")
+    return _exported["fp32"]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tiny_engine_bundle: Path) -> Tokenizer:
+    return Tokenizer.load(tiny_engine_bundle / TOKENIZER, read_manifest(tiny_engine_bundle).tokenizer)
+
+
+class FakeClock:
+    """Seconds that pass only when somebody adds some."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class ScriptedSession(FakeSession):
+    """Sample i says scripts[i], and ends; each begins with one space, which every sample shares.
+
+    Scripts are bytes: the tiny vocabulary's first 256 tokens are the bytes. `clock` moves by the
+    curve `times` at every pass, times what `load` yields next (how much longer passes take than was
+    measured). `prefill_factor` does the same to reading the prompt.
+    """
+
+    def __init__(
+        self,
+        scripts: Sequence[bytes],
+        *,
+        clock: FakeClock | None = None,
+        times: StepTimes | None = None,
+        load: Iterator[float] | None = None,
+        prefill_factor: float = 1.0,
+        context: int = 200_000,
+        capabilities: Capabilities | None = None,
+        most_branches: int | None = None,
+    ) -> None:
+        size = len(vocabulary())
+        self.end = token_id(END)
+        first = [0.0] * size
+        first[SPACE] = 1.0
+        super().__init__(
+            ToyModel(size, lambda prefix: first, frozenset({self.end})),
+            context=context,
+            capabilities=capabilities,
+            most_branches=most_branches,
+        )
+        # Far enough apart that no temperature in use draws anything but what the script says.
+        self._rows = np.full((size, size), -50.0, np.float32)
+        np.fill_diagonal(self._rows, 0.0)
+        self._scripts = scripts
+        self._said: dict[int, tuple[bytes, int]] = {}
+        self._kept: list[Branch] = []
+        self._clock, self._times = clock or FakeClock(), times
+        self._load = load
+        self._prefill_factor = prefill_factor
+        self.before_step: Callable[[int], None] = lambda passes: None
+        self.last_pass = 0.0
+        """Seconds that the latest pass took."""
+
+    def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
+        result = super().prefill(tokens, cancel)
+        if self._times is not None:
+            self._clock.now += len(tokens) / self._times.prefill_rate * self._prefill_factor
+        return result
+
+    def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
+        self.before_step(len(self.widths))
+        logits = super().step(branches, tokens)
+        for row, branch in enumerate(branches):
+            if id(branch) not in self._said:
+                # Samples are listed in the order in which they were started.
+                self._said[id(branch)] = (self._scripts[len(self._kept)], branch.length)
+                self._kept.append(branch)  # so that no other branch gets its id
+            script, began = self._said[id(branch)]
+            at = branch.length - began
+            logits[row] = self._rows[script[at] if at < len(script) else self.end]
+        if self._times is not None:
+            factor = 1.0 if self._load is None else next(self._load)
+            self.last_pass = self._times.at(len(branches)) * factor
+            self._clock.now += self.last_pass
+        return logits
+
+
+def scripted_engine(
+    tokenizer: Tokenizer,
+    session: FakeSession,
+    *,
+    clock: Callable[[], float] | None = None,
+    times: StepTimes | None = None,
+    memory_free: int = 1 << 40,
+) -> Engine:
+    template = ChatTemplate(CHAT_TEMPLATE, bos_text=END_OF_TEXT, eos_text=END)
+    more = {} if times is None else {"times": times}
+    return Engine(
+        session, tokenizer, template, clock=clock or FakeClock(), memory_free=lambda: memory_free, **more
+    )
