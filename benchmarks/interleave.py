@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="repeat rounds that other programs disturbed, for that long in all",
+        help="wait for other programs to rest, and repeat rounds they disturbed, for that long in all",
     )
 
 
@@ -130,6 +130,7 @@ def interleave(
     number = 0
     while len(results.foreign_cpu) < arguments.rounds:
         number += 1
+        _wait_for_rest(give_up)
         # Whoever follows a hot contestant finds a hot processor: begin with another one each time.
         start = number % len(contestants)
         measured: dict[str, Figures] = {}
@@ -145,7 +146,6 @@ def interleave(
             for label in idle.keys() - {contestant.label}:
                 idle[label].append(busy[label])
         if foreign > _DISTURBED and time.perf_counter() < give_up:
-            time.sleep(1)
             continue
         results.foreign_cpu.append(foreign)
         for label, figures in measured.items():
@@ -222,6 +222,15 @@ def command() -> str:
 def _cpu_seconds(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def _wait_for_rest(give_up: float) -> None:
+    """Return when nobody uses the processor for a second, or it is time to give up."""
+    while time.perf_counter() < give_up:
+        began, machine = time.perf_counter(), _machine_seconds()
+        time.sleep(1)
+        if (_machine_seconds() - machine) / (time.perf_counter() - began) <= _DISTURBED:
+            return
 
 
 def _machine_seconds() -> float:

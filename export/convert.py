@@ -25,7 +25,7 @@ from edgetts.bundle import (
     write_manifest,
 )
 from edgetts.checksum import sha256_of
-from edgetts.errors import InvalidInput, StorageError
+from edgetts.errors import InvalidInput, StorageError, UnsupportedModel
 from edgetts.export.blocks import Affine
 from edgetts.export.check import check_bundle
 from edgetts.export.checkpoint import Checkpoint, open_checkpoint
@@ -39,6 +39,8 @@ Progress = Callable[[str, float], None]
 
 # Rotary tables take 512 bytes a position at 64 dimensions; few devices hold a longer cache anyway.
 DEFAULT_CONTEXT = 32768
+# What GroupQueryAttention with rotary embeddings accepts.
+_HEAD_DIM_MULTIPLE = 16
 
 
 def convert(
@@ -113,6 +115,11 @@ def _write(
     tell: Progress,
 ) -> None:
     arch = checkpoint.architecture
+    if arch.head_dim % _HEAD_DIM_MULTIPLE:
+        raise UnsupportedModel(
+            f"{source.name} cannot be used: its heads have {arch.head_dim} dimensions, "
+            f"and ONNX Runtime's attention computes multiples of {_HEAD_DIM_MULTIPLE}."
+        )
     boundaries = (0, *layer_cuts(arch.layers, cuts), arch.layers)
     if context is not None and not 0 < context <= arch.context:
         raise InvalidInput(
@@ -128,7 +135,7 @@ def _write(
             segment = Segment(f"layers_{start}_{stop}.onnx", start, stop)
             _write_graph(directory / segment.file, arch, weights, start, stop)
             segments.append(segment)
-        _write_graph(directory / MODEL, arch, weights, 0, arch.layers)
+        _write_graph(directory / MODEL, arch, weights, 0, arch.layers, boundaries)
         hashes = {WEIGHTS: weights.sha256}
     hashes |= {p.name: sha256_of(p) for p in sorted(directory.iterdir()) if p.name != WEIGHTS}
     manifest = Manifest(
@@ -166,7 +173,7 @@ def _write_tokenizer(checkpoint: Checkpoint, directory: Path) -> TokenizerFacts:
         tokenizer_from_gguf(checkpoint.metadata).save(str(directory / TOKENIZER), pretty=False)
         facts = special_tokens_from_gguf(checkpoint.metadata)
     if facts.chat_template is not None:
-        (directory / "chat_template.jinja").write_text(facts.chat_template, encoding="utf-8")
+        (directory / "chat_template.jinja").write_text(facts.chat_template, encoding="utf-8", newline="")
     return facts
 
 
@@ -217,8 +224,10 @@ def _write_weights(
     return notes
 
 
-def _write_graph(path: Path, arch: Architecture, weights: WeightsFile, start: int, stop: int) -> None:
-    path.write_bytes(SegmentGraph(arch, weights, start, stop).model().SerializeToString())
+def _write_graph(
+    path: Path, arch: Architecture, weights: WeightsFile, start: int, stop: int, cuts: Sequence[int] = ()
+) -> None:
+    path.write_bytes(SegmentGraph(arch, weights, start, stop, cuts).model().SerializeToString())
 
 
 def _origin(checkpoint: Checkpoint, source: Path) -> dict[str, Any]:

@@ -29,12 +29,15 @@ _IR_VERSION = 9
 
 
 class SegmentGraph:
-    """Collect the nodes of one segment; `model()` closes it."""
+    """Collect the nodes of one segment; `model()` closes it. `cuts`: where other graphs of the model end."""
 
-    def __init__(self, arch: Architecture, weights: WeightsFile, start: int, stop: int) -> None:
+    def __init__(
+        self, arch: Architecture, weights: WeightsFile, start: int, stop: int, cuts: Sequence[int] = ()
+    ) -> None:
         self._arch = arch
         self._weights = weights
         self._start, self._stop = start, stop
+        self._cuts = frozenset(cuts)
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -53,6 +56,9 @@ class SegmentGraph:
         self._input("total_length", TensorProto.INT32, [1])
         delta: str | None = None
         for layer in range(self._start, self._stop):
+            if layer in self._cuts and delta is not None:
+                # As at the end of a segment: the fused sum and norm round otherwise.
+                hidden, delta = self._op("Add", [hidden, delta], f"cut.{layer}"), None
             hidden, delta = self._layer(layer, hidden, delta)
         if delta is None:
             raise ValueError("a segment needs at least one layer")

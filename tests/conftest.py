@@ -7,6 +7,9 @@ import os
 # Tests multiply tiny matrices: BLAS threads only wait for each other there, many times longer than they work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hashlib
+import json
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import Weights, tiny_architecture, tiny_weights, write_tiny_gguf, write_tiny_hf
+from golden import model_architecture
+from tiny import Weights, tiny_weights, write_tiny_gguf, write_tiny_hf
 
-from edgetts.architecture import Architecture, RopeScaling
-from edgetts.bundle import Manifest, read_manifest
+from edgetts.architecture import Architecture
+from edgetts.bundle import MANIFEST, Manifest, read_manifest
 from edgetts.export import convert
 from edgetts.profiles.models import load_registry
 from edgetts.runtimes.reference import ReferenceSession
@@ -28,25 +32,8 @@ from edgetts.store.home import Home, find_home, key_for
 from edgetts.store.locks import scratch_space, working_on
 from edgetts.store.sources import MODEL_FILE, ensure_source
 
-# What each name is, beyond `tiny_architecture` of its family.
-TINY_MODELS: dict[str, dict[str, Any]] = {
-    "llama": {"family": "llama"},
-    "llama-tied": {"family": "llama", "tied_embeddings": True},
-    "llama3": {"family": "llama", "rope_scaling": RopeScaling("llama3", 8.0, 1.0, 4.0, 64), "context": 256},
-    "llama-linear": {"family": "llama", "rope_scaling": RopeScaling("linear", 4.0)},
-    "mistral": {"family": "llama", "sliding_window": 8, "sliding_layers": (0, 1, 2, 3)},
-    "qwen2": {"family": "qwen2"},
-    "qwen3": {"family": "qwen3"},
-    "gemma3": {"family": "gemma3"},
-}
-
 _REAL_MODEL = "smollm2-135m-instruct"
 _USERS_HOME = find_home()
-
-
-def model_architecture(name: str, **changes: Any) -> Architecture:
-    """Return the architecture of a tiny model by its name in TINY_MODELS."""
-    return tiny_architecture(**(TINY_MODELS[name] | changes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +85,25 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> TinyBundle:
         return TinyModel(arch, weights, origin, bundle)
 
     return make
+
+
+def sealed_copy(bundle: Path, directory: Path, change: Callable[[Path, dict[str, Any]], object]) -> Path:
+    """Copy a bundle, change it, and state the right hashes again, as somebody who means it could.
+
+    `change` gets the copy and its manifest as JSON.
+    """
+    copy = directory / bundle.name
+    shutil.copytree(bundle, copy)
+    body = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
+    del body["sha256"]
+    change(copy, body)
+    if isinstance(body.get("files"), dict):
+        for name in body["files"]:
+            if (copy / name).is_file():
+                body["files"][name] = hashlib.sha256((copy / name).read_bytes()).hexdigest()
+    body["sha256"] = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    (copy / MANIFEST).write_text(json.dumps(body), encoding="utf-8")
+    return copy
 
 
 class Network:

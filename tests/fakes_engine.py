@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import CHAT_TEMPLATE, END, END_OF_TEXT, token_id, vocabulary, write_tiny_gguf
+from conftest import TinyBundle
+from tiny import CHAT_TEMPLATE, END, END_OF_TEXT, token_id, vocabulary
 
 from edgetts.bundle import TOKENIZER, read_manifest
 from edgetts.chat import ChatTemplate
 from edgetts.decoding.session import Branch, Cancellation, Capabilities, Logits
 from edgetts.engine import Engine
-from edgetts.export import convert
 from edgetts.profiles.steps import StepTimes
 from edgetts.testing import FakeSession, ToyModel
 from edgetts.tokenizer import Tokenizer
@@ -22,17 +22,11 @@ SPACE = ord(" ")
 ENDLESS = b"0" * 100_000
 """What a model says that never ends by itself."""
 
-_exported: dict[str, Path] = {}
-
 
 @pytest.fixture(scope="session")
-def tiny_engine_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real bundle of the tiny llama, in fp32; made once, whichever module asks."""
-    if "fp32" not in _exported:
-        directory = tmp_path_factory.mktemp("engine-bundle")
-        write_tiny_gguf(directory / "tiny.gguf")
-        _exported["fp32"] = convert(directory / "tiny.gguf", directory / "tiny.edge", quantize="fp32")
-    return _exported["fp32"]
+def tiny_engine_bundle(tiny_bundle: TinyBundle) -> Path:
+    """A real bundle of the tiny llama, in fp32."""
+    return tiny_bundle("llama").bundle
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +80,7 @@ class ScriptedSession(FakeSession):
         self._scripts = scripts
         self._said: dict[int, tuple[bytes, int]] = {}
         self._kept: list[Branch] = []
-        self._clock, self._times = clock or FakeClock(), times
+        self.clock, self._times = clock or FakeClock(), times
         self._load = load
         self._prefill_factor = prefill_factor
         self.before_step: Callable[[int], None] = lambda passes: None
@@ -96,7 +90,7 @@ class ScriptedSession(FakeSession):
     def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
         result = super().prefill(tokens, cancel)
         if self._times is not None:
-            self._clock.now += len(tokens) / self._times.prefill_rate * self._prefill_factor
+            self.clock.now += len(tokens) / self._times.prefill_rate * self._prefill_factor
         return result
 
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
@@ -113,7 +107,7 @@ class ScriptedSession(FakeSession):
         if self._times is not None:
             factor = 1.0 if self._load is None else next(self._load)
             self.last_pass = self._times.at(len(branches)) * factor
-            self._clock.now += self.last_pass
+            self.clock.now += self.last_pass
         return logits
 
 

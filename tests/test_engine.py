@@ -478,7 +478,7 @@ def test_an_answer_is_json_with_everything_that_was_promised(real: Engine) -> No
         "memory_bytes": None,
         "joules": None,
     }
-    assert body["model"] == "tiny"
+    assert body["model"] == "llama"
 
 
 def test_usage_adds_up_on_a_clock_that_is_known(tiny_tokenizer: Tokenizer) -> None:

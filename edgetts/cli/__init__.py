@@ -6,7 +6,7 @@ import errno
 import importlib
 import io
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -14,17 +14,6 @@ from edgetts.errors import EdgettsError, StorageError
 
 COMMANDS = ("ask", "pull", "ls", "show", "rm", "export", "doctor")
 INTERRUPTED = 130
-
-
-class _Failure(click.ClickException):
-    """One sentence on stderr, and the exit code of the kind of error."""
-
-    def __init__(self, error: EdgettsError) -> None:
-        super().__init__(str(error))
-        self.exit_code = error.exit_code
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"edgetts: {self.format_message()}", file=file, err=file is None)
 
 
 class _LazyGroup(click.Group):
@@ -44,15 +33,21 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EdgettsError as error:
-            raise _Failure(error) from error
+            _fail(ctx, error)
         except OSError as error:
             if error.errno == errno.EPIPE:  # who read the output went away: click ends quietly
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            raise _Failure(StorageError(f"{where}{error.strerror or error}.")) from error
+            _fail(ctx, StorageError(f"{where}{error.strerror or error}."))
         except KeyboardInterrupt:
             click.echo("edgetts: interrupted; nothing half-written was kept.", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _fail(ctx: click.Context, error: EdgettsError) -> NoReturn:
+    """Say one sentence on stderr, and exit with the code of the kind of error."""
+    click.echo(f"edgetts: {error}", err=True)
+    ctx.exit(error.exit_code)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -106,7 +106,7 @@ class SessionContract(ABC):
                 session.extend(branch, tokens[1:7])
                 session.extend(branch, tokens[7:20])
             for token in tokens[branch.length :]:
-                logits = session.step([branch], [token])
+                logits = self._step(session, [branch], [token])
             _law(branch.length == 23, "a branch is as long as what it has read")
             _law(logits.shape == (1, session.info.vocab), "a step returns one row for each branch")
             self._same(session, logits[0], self._alone(session, tokens), "reading in parts")
@@ -293,7 +293,7 @@ class SessionContract(ABC):
         with self._session() as session:
             starts = [_tokens(session, 3 + 2 * i, salt=i) for i in range(4)]
             walks = [partial(self._read_and_walk, session, tokens) for tokens in starts]
-            self._together(session, walks, [walk() for walk in walks])
+            self._together(session, walks, [walk(meet=lambda: None) for walk in walks])
 
     def test_siblings_may_live_in_different_threads(self) -> None:
         with self._session() as session:
@@ -332,28 +332,39 @@ class SessionContract(ABC):
         session.free(branch)
         return children
 
-    def _read_and_walk(self, session: Session, tokens: Sequence[int]) -> list[Logits]:
-        return self._walk(session, session.prefill(tokens)[0], 0)
+    def _read_and_walk(
+        self, session: Session, tokens: Sequence[int], meet: Callable[[], object]
+    ) -> list[Logits]:
+        return self._walk(session, session.prefill(tokens)[0], 0, meet)
 
-    def _walk(self, session: Session, branch: Branch, salt: int) -> list[Logits]:
-        """Step a branch a few times and free it; return what it saw."""
+    def _walk(
+        self, session: Session, branch: Branch, salt: int, meet: Callable[[], object] = lambda: None
+    ) -> list[Logits]:
+        """Step a branch a few times and free it; return what it saw. `meet` is called before each look."""
         rows = []
         for i in range(12):
             logits = session.step([branch], [(5 * i + salt) % session.info.vocab])
+            meet()
             rows.append(logits[0].copy())
         session.free(branch)
         return rows
 
     def _together(
-        self, session: Session, walks: Sequence[Callable[[], list[Logits]]], expected: Sequence[list[Logits]]
+        self, session: Session, walks: Sequence[Callable[..., list[Logits]]], expected: Sequence[list[Logits]]
     ) -> None:
-        """Run all walks at once, each in its thread, and compare what they saw."""
+        """Run all walks at once, each in its thread, and compare what they saw.
+
+        Each looks at the logits of a step only when all others have made theirs.
+        """
         seen: dict[int, list[Logits]] = {}
-        ready = threading.Barrier(len(walks))
+        meeting = threading.Barrier(len(walks))
 
         def run(i: int) -> None:
-            ready.wait()
-            seen[i] = walks[i]()
+            try:
+                seen[i] = walks[i](meet=meeting.wait)
+            finally:
+                if i not in seen:
+                    meeting.abort()
 
         threads = [threading.Thread(target=run, args=(i,)) for i in range(len(walks))]
         for thread in threads:
@@ -361,7 +372,7 @@ class SessionContract(ABC):
         for thread in threads:
             thread.join()
         for i, rows in enumerate(expected):
-            _law(i in seen, f"thread {i} came to its end")
+            _law(i in seen, f"thread {i} comes to its end")
             for row, other in zip(rows, seen[i], strict=True):
                 self._same(session, other, row, f"thread {i}")
 

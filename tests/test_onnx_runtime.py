@@ -1,0 +1,325 @@
+"""What OnnxSession adds to the contract: bytes counted, memory given back, chunks, options, broken bundles."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TinyBundle, TinyModel, sealed_copy
+
+from edgetts.bundle import MODEL, WEIGHTS, TrustRecord
+from edgetts.decoding.session import Branch, Cancelled
+from edgetts.errors import CorruptFile, InvalidInput, OutOfMemory, RuntimeFailure
+from edgetts.runtimes import RUNTIMES, cache, onnx, open_session
+from edgetts.runtimes.onnx import OnnxOptions, OnnxSession
+from edgetts.testing import CancelledBySomebodyElse
+
+PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5]
+
+
+@pytest.fixture
+def llama(tiny_bundle: TinyBundle) -> TinyModel:
+    return tiny_bundle("llama")
+
+
+def opened(model: TinyModel, **options: Any) -> OnnxSession:
+    return OnnxSession.open(model.bundle, threads=1, **options)
+
+
+def block_of(branch: Branch) -> np.ndarray[Any, Any]:
+    assert isinstance(branch, cache.CachedBranch)
+    assert branch.arena is not None
+    return branch.arena.keys[0]
+
+
+# Memory
+
+
+def test_bytes_are_counted_and_given_back(llama: TinyModel) -> None:
+    session = opened(llama)
+    assert session.cache_bytes == 0
+    branch, _ = session.prefill(PROMPT)
+    one = session.cache_bytes
+    assert one >= len(PROMPT) * session.info.bytes_per_token
+    children = session.fork(branch, 4)
+    assert session.cache_bytes >= one + 4 * len(PROMPT) * session.info.bytes_per_token
+    session.step([children[2], branch, children[0]], [1, 2, 3])  # moves the branches together
+    for done in (children[1], branch, children[3], children[0], children[2]):
+        session.free(done)
+    assert session.cache_bytes == 0
+    session.close()
+
+
+@pytest.mark.parametrize("by_segment", [False, True])
+def test_blocks_that_branches_moved_out_of_leave_the_process(llama: TinyModel, by_segment: bool) -> None:
+    session = opened(llama, by_segment=by_segment)
+    branch, _ = session.prefill(PROMPT)
+    children = session.fork(branch, 2)
+    session.step(children, [1, 2])  # binds a pass to the children's blocks
+    left = weakref.ref(block_of(branch)), weakref.ref(block_of(children[0]))
+    session.step([branch, *children], [1, 2, 3])
+    gc.collect()
+    assert [block() for block in left] == [None, None]
+    session.close()
+
+
+def test_outgrown_blocks_leave_the_process(llama: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_SLACK", 1)
+    session = opened(llama)
+    branch, _ = session.prefill(PROMPT)
+    session.step([branch], [1])
+    outgrown = weakref.ref(block_of(branch))
+    session.extend(branch, [1] * 100)
+    gc.collect()
+    assert outgrown() is None
+    assert session.cache_bytes == block_of(branch).nbytes * 2 * session.info.layers
+    session.close()
+
+
+def test_closing_frees_what_branches_hold(llama: TinyModel) -> None:
+    session = opened(llama)
+    branches = [session.prefill(PROMPT)[0] for _ in range(2)]
+    blocks = [weakref.ref(block_of(branch)) for branch in branches]
+    session.close()
+    gc.collect()
+    assert [block() for block in blocks] == [None, None]
+    assert session.cache_bytes == 0
+
+
+def test_a_full_cache_refuses_and_loses_nothing(llama: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_SLACK", 0)
+    per_row = 64 * 8 * llama.arch.layers * llama.arch.kv_heads * llama.arch.head_dim
+    session, reference = opened(llama, memory_bytes=4 * per_row), llama.reference()
+    branch, _ = session.prefill(PROMPT)
+    twin, _ = reference.prefill(PROMPT)
+    children = session.fork(branch, 2)
+    used = session.cache_bytes
+    assert used == 3 * per_row
+    for refused in (
+        lambda: session.fork(branch, 2),
+        lambda: session.prefill(PROMPT * 6),
+        lambda: session.extend(branch, PROMPT * 5 * 4),  # four times as long as what there is
+        lambda: session.step([branch, children[0]], [1, 2]),  # moving them together needs two rows more
+    ):
+        with pytest.raises(OutOfMemory, match="MB"):
+            refused()
+        assert session.cache_bytes == used
+        assert [b.length for b in (branch, *children)] == [len(PROMPT)] * 3
+    logits = session.step([children[1]], [7])
+    np.testing.assert_allclose(logits, reference.step([twin], [7]), atol=1e-4)
+    session.free(children[0])
+    session.free(children[1])
+    assert session.step([branch], [7]).shape == (1, session.info.vocab)
+    session.free(branch)
+    assert session.cache_bytes == 0
+    session.close()
+
+
+def test_memory_that_the_machine_refuses_is_out_of_memory(
+    llama: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = opened(llama)
+    branch, _ = session.prefill(PROMPT)
+    used = session.cache_bytes
+
+    def refuse(*arguments: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.np, "zeros", refuse)
+        for call in (lambda: session.fork(branch, 1), lambda: session.prefill(PROMPT)):
+            with pytest.raises(OutOfMemory):
+                call()
+    assert session.cache_bytes == used
+    assert session.extend(branch, [1]).shape == (1, session.info.vocab)
+    session.close()
+
+
+def test_few_passes_stay_bound(llama: TinyModel) -> None:
+    session = opened(llama)
+    branch, _ = session.prefill(PROMPT)
+    for length in range(1, 20):
+        session.extend(branch, [1] * length)
+        session.truncate(branch, len(PROMPT))
+    assert len(session._passes) <= onnx._BINDINGS
+    session.free(branch)
+    assert not session._passes
+    session.close()
+
+
+# Passes
+
+
+@pytest.mark.parametrize("by_segment", [False, True])
+def test_a_prefill_is_cancelled_between_and_inside_chunks(llama: TinyModel, by_segment: bool) -> None:
+    session = opened(llama, chunk=4, by_segment=by_segment)
+    for look in range(1, 4):
+        with pytest.raises(Cancelled):
+            session.prefill(PROMPT, CancelledBySomebodyElse(look))
+        assert session.cache_bytes == 0
+    never = CancelledBySomebodyElse(99)
+    session.prefill(PROMPT, never)
+    assert never.looks == 3, "one look for each of the three chunks"
+    session.close()
+
+
+def test_a_pass_that_fails_changes_nothing(llama: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, reference = opened(llama, chunk=4), llama.reference()
+    branch, _ = session.prefill(PROMPT)
+    children = session.fork(branch, 2)
+    used = session.cache_bytes
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("the device is lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx._Pass, "run", fail)
+        for call in (
+            lambda: session.prefill(PROMPT),
+            lambda: session.step(children, [1, 2]),
+            lambda: session.extend(branch, [1, 2]),
+        ):
+            with pytest.raises(RuntimeFailure, match="the device is lost"):
+                call()
+    assert session.cache_bytes == used
+    assert [b.length for b in (branch, *children)] == [len(PROMPT)] * 3
+    twins = [reference.prefill(PROMPT)[0] for _ in range(2)]
+    np.testing.assert_allclose(session.step(children, [1, 2]), reference.step(twins, [1, 2]), atol=1e-4)
+    session.close()
+
+
+def test_logits_lent_to_one_thread_are_not_written_for_another(llama: TinyModel) -> None:
+    session = opened(llama)
+    branch, _ = session.prefill(PROMPT)
+    zero, one, _, three = session.fork(branch, 4)
+    lent = session.step([zero], [1])
+    kept = lent.copy()
+
+    def elsewhere() -> None:
+        session.step([one, three], [2, 3])  # moves `zero` out of the first row, and `three` into it
+        session.step([three], [4])
+
+    other = threading.Thread(target=elsewhere)
+    other.start()
+    other.join()
+    assert three.row == 0  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(lent, kept)
+    session.close()
+
+
+def test_every_chunk_size_gives_the_same_logits(llama: TinyModel) -> None:
+    tokens = [i * i % 300 for i in range(70)]
+    whole = opened(llama, chunk=256).prefill(tokens)[1]
+    for chunk in (1, 3, 69, 70, 71):
+        np.testing.assert_allclose(opened(llama, chunk=chunk).prefill(tokens)[1], whole, atol=1e-5)
+
+
+def test_exits_are_offered_where_a_pass_can_stop(llama: TinyModel) -> None:
+    assert llama.manifest.cuts == (1, 2, 3)
+    assert opened(llama).capabilities.exits == ()
+    assert opened(llama, by_segment=True).capabilities.exits == (1, 2, 3)
+
+
+# Options
+
+
+def test_threads_and_spinning_are_set_on_purpose() -> None:
+    settings = onnx._session_options(OnnxOptions(threads=3, spin=False, arena=False))
+    assert settings.intra_op_num_threads == 3
+    assert settings.inter_op_num_threads == 1
+    assert settings.enable_cpu_mem_arena is False
+    assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    settings = onnx._session_options(OnnxOptions())
+    assert settings.intra_op_num_threads >= 1
+    assert settings.enable_cpu_mem_arena is True
+    assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"threads": 0}, "threads is 0"),
+        ({"threads": 2000}, "threads is 2000"),
+        ({"chunk": 0}, "chunk is 0"),
+        ({"providers": ("AbacusExecutionProvider",)}, "no AbacusExecutionProvider. It has: .*CPU"),
+        ({"providers": (("AbacusExecutionProvider", {"beads": "10"}),)}, "no AbacusExecutionProvider"),
+    ],
+)
+def test_wrong_options_are_refused(llama: TinyModel, wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(InvalidInput, match=why):
+        OnnxSession.open(llama.bundle, **wrong)
+
+
+def test_a_provider_may_have_options(llama: TinyModel) -> None:
+    providers = (("CPUExecutionProvider", {"use_arena": "0"}),)
+    assert OnnxSession.open(llama.bundle, providers=providers).prefill([1])[1].shape == (304,)
+
+
+def test_runtimes_go_by_name(llama: TinyModel) -> None:
+    assert open_session("onnx", llama.bundle, threads=1).info.runtime == "onnx"
+    with pytest.raises(InvalidInput, match=r"no runtime .onx.\. Did you mean .onnx."):
+        open_session("onx", llama.bundle)
+    with pytest.raises(InvalidInput, match="There are: onnx"):
+        open_session("abacus", llama.bundle)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_runtime_named_can_be_opened(llama: TinyModel, name: str) -> None:
+    session = open_session(name, llama.bundle)
+    np.testing.assert_allclose(
+        session.prefill(PROMPT)[1], llama.reference().prefill(PROMPT)[1], atol=session.capabilities.tolerance
+    )
+    session.close()
+
+
+# Bundles whose hashes are right and whose graphs are not
+
+
+def damage_model(directory: Path, data: bytes) -> None:
+    (directory / MODEL).write_bytes(data)
+
+
+def test_graphs_that_cannot_be_loaded_are_corrupt(llama: TinyModel, tmp_path: Path) -> None:
+    model = (llama.bundle / MODEL).read_bytes()
+    unknown = model.replace(b"GroupQueryAttention", b"GroupQueryAttentioX")
+    assert unknown != model
+    for i, bad in enumerate((b"", b"not a graph", model[: len(model) // 2], unknown)):
+        directory = tmp_path / str(i)
+        directory.mkdir()
+        copy = sealed_copy(llama.bundle, directory, lambda d, _, b=bad: damage_model(d, b))
+        with pytest.raises(CorruptFile, match="cannot load the bundle"):
+            OnnxSession.open(copy)
+
+
+def test_weights_that_end_early_are_corrupt(llama: TinyModel, tmp_path: Path) -> None:
+    def shorten(directory: Path, body: dict[str, Any]) -> None:
+        weights = directory / WEIGHTS
+        weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+
+    with pytest.raises(CorruptFile, match="cannot load the bundle"):
+        OnnxSession.open(sealed_copy(llama.bundle, tmp_path, shorten))
+
+
+def test_graphs_of_another_architecture_are_corrupt(
+    llama: TinyModel, tiny_bundle: TinyBundle, tmp_path: Path
+) -> None:
+    other = tiny_bundle("gemma3")  # six layers where the manifest says four
+
+    def swap(directory: Path, body: dict[str, Any]) -> None:
+        for name in (MODEL, WEIGHTS):
+            shutil.copyfile(other.bundle / name, directory / name)
+
+    with pytest.raises(CorruptFile, match="not those of its manifest"):
+        OnnxSession.open(sealed_copy(llama.bundle, tmp_path, swap))
+
+
+def test_a_trust_record_is_used(llama: TinyModel, tmp_path: Path) -> None:
+    trust = TrustRecord(tmp_path)
+    OnnxSession.open(llama.bundle, trust=trust).close()
+    assert trust.knows(llama.bundle / WEIGHTS, llama.manifest.files[WEIGHTS])
