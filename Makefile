@@ -9,12 +9,12 @@ QUESTION ?= A farmer has 3 fields with 12 cows each. He sells 9 cows. How many c
 setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install -qq --editable .
 	touch $@
 
 setup-dev: $(VENV)/.installed-dev
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[hub]' $$($(PYTHON) tools/dev_requirements.py)
+	$(BIN)/python -m pip install -qq --editable '.[hub]' $$($(PYTHON) tools/dev_requirements.py)
 	touch $@
 
 demo: setup

@@ -36,7 +36,9 @@ def compete(stop: multiprocessing.synchronize.Event) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default=None)
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=3)
@@ -72,7 +74,9 @@ def main() -> None:
                 f"{'loaded' if loaded else 'alone ':6}  {answer.stop_reason:12}  {done}/{len(answer.samples)} complete",
                 flush=True,
             )
-    print(f"\n{'':8} {'runs':>5} {'past the deadline':>18} {'by more than a step':>20} {'worst over':>11} {'median used':>12}")
+    print(
+        f"\n{'':8} {'runs':>5} {'past the deadline':>18} {'by more than a step':>20} {'worst over':>11} {'median used':>12}"
+    )
     summary = {}
     for name, chosen in (
         ("alone", [r for r in rows if not r[1]]),
@@ -83,11 +87,18 @@ def main() -> None:
         # Under load a step takes longer than planned: the plan's own prediction is the stricter measure.
         broken = [r for r in chosen if r[3] > r[4]]
         worst = max(r[3] for r in chosen)
-        used = statistics.median(r[2] / r[0] for r in chosen if r[5] == "deadline") if any(
-            r[5] == "deadline" for r in chosen
-        ) else float("nan")
+        used = (
+            statistics.median(r[2] / r[0] for r in chosen if r[5] == "deadline")
+            if any(r[5] == "deadline" for r in chosen)
+            else float("nan")
+        )
         print(f"{name:8} {len(chosen):5d} {len(late):18d} {len(broken):20d} {worst:+10.3f}s {used:11.1%}")
-        summary[name] = {"runs": len(chosen), "late": len(late), "beyond_step": len(broken), "worst_seconds": worst}
+        summary[name] = {
+            "runs": len(chosen),
+            "late": len(late),
+            "beyond_step": len(broken),
+            "worst_seconds": worst,
+        }
     print(
         json.dumps(
             {

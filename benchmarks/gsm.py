@@ -12,15 +12,20 @@ import json
 import statistics
 import time
 
-import edgetts
 import reasoning_gym
+
+import edgetts
 from edgetts.types import Answer, SamplingParams
 
-SYSTEM = "You are a helpful assistant. Solve the problem step by step, briefly, and end with 'The answer is X'."
+SYSTEM = (
+    "You are a helpful assistant. Solve the problem step by step, briefly, and end with 'The answer is X'."
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="qwen2.5-coder-0.5b-instruct")
     parser.add_argument("--quantize", default=None)
     parser.add_argument("--problems", type=int, default=30)
@@ -52,7 +57,9 @@ def main() -> None:
                     f"{answer.usage.samples:3d} samples {answer.stop_reason}",
                     flush=True,
                 )
-    print(f"\n{'mode':16} {'right':>8} {'tokens a problem':>18} {'median s':>10} {'worst s':>9} {'samples':>8}")
+    print(
+        f"\n{'mode':16} {'right':>8} {'tokens a problem':>18} {'median s':>10} {'worst s':>9} {'samples':>8}"
+    )
     summary = {}
     for mode, runs in results.items():
         right = sum(r[0] for r in runs)

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from edgetts.budget import Budget
 from edgetts.errors import EdgettsError
-from edgetts.types import Answer, Finished, Plan, PlanMade, Sample, SampleDone, SamplingParams, TextDelta, Usage
+from edgetts.types import (
+    Answer,
+    Finished,
+    Plan,
+    PlanMade,
+    Sample,
+    SampleDone,
+    SamplingParams,
+    TextDelta,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from edgetts.chat import Message

@@ -11,7 +11,9 @@ import edgetts
 
 
 def main() -> None:
-    question = " ".join(sys.argv[1:]) or "A pen costs 3 euros and a book 12. What do two pens and a book cost?"
+    question = (
+        " ".join(sys.argv[1:]) or "A pen costs 3 euros and a book 12. What do two pens and a book cost?"
+    )
     with edgetts.load(notify=lambda sentence: print(sentence, file=sys.stderr)) as engine:
         answer = engine.answer(question, budget=edgetts.Budget(seconds=5, samples=8))
     for sample in answer.samples:

@@ -258,7 +258,7 @@ class SegmentGraph:
             q = self._head_norm(f"{prefix}.attn_q_norm.weight", qkv[0], arch.heads)
             k = self._head_norm(f"{prefix}.attn_k_norm.weight", qkv[1], arch.kv_heads)
             qkv = [q, k, qkv[2]]
-        cache = ["batch", arch.kv_heads, "capacity", arch.head_dim]
+        cache: list[int | str] = ["batch", arch.kv_heads, "capacity", arch.head_dim]
         past = [self._input(f"past_{p}.{layer}", TensorProto.FLOAT, cache) for p in ("key", "value")]
         sliding = layer in arch.sliding_layers
         local = ".local" if sliding and arch.rope_theta_local is not None else ""

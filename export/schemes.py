@@ -32,7 +32,10 @@ class Stored:
 class Scheme(Protocol):
     """A rule for storing matrices."""
 
-    notes: tuple[str, ...]
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of what was done."""
+        ...
 
     def quantize(self, name: str) -> Stored:
         """Read one matrix of the checkpoint and return it in its stored form."""

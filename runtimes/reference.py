@@ -57,8 +57,8 @@ class Decoder:
     def embed(self, tokens: Sequence[int], table: Floats | None = None) -> Floats:
         """Return the residual stream [T, hidden] before the first layer."""
         table = self._load("token_embd.weight") if table is None else table
-        x = table[np.asarray(tokens)]
-        return x if self._arch.embedding_scale is None else x * np.float32(self._arch.embedding_scale)
+        scale = self._arch.embedding_scale
+        return np.asarray(table[np.asarray(tokens)] * np.float32(1 if scale is None else scale), np.float32)
 
     def layer_weights(self, layer: int) -> dict[str, Floats]:
         """Load one layer's tensors, by their names within the layer."""
@@ -103,7 +103,7 @@ class Decoder:
         delta = product @ weights["ffn_down.weight"].T
         if arch.post_norms:
             delta = self._norm(delta, weights["post_ffw_norm.weight"])
-        return x + delta
+        return np.asarray(x + delta, np.float32)
 
     def final(self, x: Floats) -> Floats:
         """Normalise the residual stream for the head."""

@@ -73,7 +73,8 @@ class Sampler:
         np.subtract(logits, np.float32(top), out=self._scratch)
         if temperature != 1:
             self._scratch *= np.float32(1 / temperature)
-        return np.exp(self._scratch, out=self._scratch)
+        np.exp(self._scratch, out=self._scratch)
+        return self._scratch
 
     def _penalise(self, logits: Floats) -> Floats:
         """Make seen tokens less likely: divide positive logits, multiply negative ones (CTRL, 2019)."""
