@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml
 
 setup-dev: $(VENV)/.installed-dev
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install -qq --editable '.[hub]' $$($(PYTHON) tools/dev_requirements.py)
+	$(BIN)/python -m pip install -qq --editable '.[hub]' $$($(BIN)/python tools/dev_requirements.py)
 	touch $@
 
 demo: setup

@@ -32,14 +32,14 @@ class Budget:
             whole = field.name in ("tokens", "samples", "memory_bytes")
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise InvalidInput(f"The budget's {field.name} must be a number, not {value!r}.")
-            if math.isnan(value) or value <= 0:
+            if value != value or value <= 0:  # NaN, for whole numbers of any size too
                 raise InvalidInput(
                     f"The budget's {field.name} is {value}, but it must be greater than zero.",
                     hint="Leave it out for no limit.",
                 )
             if whole and not isinstance(value, int):
                 raise InvalidInput(f"The budget's {field.name} must be a whole number, not {value}.")
-            if math.isinf(value):
+            if value == math.inf:
                 raise InvalidInput(
                     f"The budget's {field.name} is infinite.", hint="Leave it out for no limit."
                 )

@@ -5,6 +5,7 @@ A bundle is a directory `NAME.edge/` that holds
     manifest.json        sizes, quantisation, tolerances met, origin, and the hash of every file
     weights.bin          every tensor once
     model.onnx           all layers in one graph
+    prompt.onnx          the same in exact arithmetic, faster for long prompts; where weights have 4 bits
     layers_A_B.onnx      the same layers in segments [A, B), cut where early exits may sit
     tokenizer.json       Hugging Face tokenizers' format
     chat_template.jinja  where the model has one
@@ -19,22 +20,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgetts.architecture import Architecture
 from edgetts.checksum import sha256_of
-from edgetts.errors import BundleVersionError, ChecksumMismatch, CorruptFile, ModelNotFound
+from edgetts.errors import BundleVersionError, ChecksumMismatch, CorruptFile, ModelNotFound, StorageError
 from edgetts.tokenizer import TokenizerFacts
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
+PROMPT = "prompt.onnx"
 TOKENIZER = "tokenizer.json"
 _MANIFEST_LIMIT = 64 << 20
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_SCALARS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,9 @@ class Manifest:
         return tuple(s.stop for s in self.segments[:-1])
 
 
+_Record = TypeVar("_Record", Segment, TensorNote, Check)
+
+
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write manifest.json with its own hash."""
     body = asdict(manifest)
@@ -112,21 +121,28 @@ def open_bundle(directory: Path, *, trust: TrustRecord | None = None) -> Manifes
     """Check a bundle and return its manifest.
 
     `trust` remembers which large files were hashed before. Raises ModelNotFound, CorruptFile,
-    ChecksumMismatch, BundleVersionError.
+    ChecksumMismatch, BundleVersionError, StorageError.
     """
     manifest = read_manifest(directory)
     for name, expected in manifest.files.items():
         path = directory / name
         if not path.is_file():
             raise CorruptFile(f"The bundle {directory.name} has no {name}.", hint=_AGAIN)
-        if trust is not None and name == WEIGHTS and trust.knows(path, expected):
+        trusted = trust if name == WEIGHTS else None
+        if trusted is not None and trusted.knows(path, expected):
             continue
-        if sha256_of(path) != expected:
+        try:
+            # Before the bytes are read: what changes the file meanwhile must not be trusted later.
+            state = TrustRecord.state(path, expected)
+            found = sha256_of(path)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
+        if found != expected:
             raise ChecksumMismatch(
                 f"{name} in the bundle {directory.name} was changed after export.", hint=_AGAIN
             )
-        if trust is not None and name == WEIGHTS:
-            trust.remember(path, expected)
+        if trusted is not None:
+            trusted.remember(path, state)
     return manifest
 
 
@@ -137,9 +153,14 @@ def read_manifest(directory: Path) -> Manifest:
         if path.stat().st_size > _MANIFEST_LIMIT:
             raise CorruptFile(f"The manifest of {directory.name} is too large to be one.", hint=_AGAIN)
         body = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        digest = (
+            _digest({key: body[key] for key in body if key != "sha256"}) if isinstance(body, dict) else ""
+        )
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelNotFound(f"{directory} is not a bundle: it has no {MANIFEST}.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
         raise CorruptFile(f"The manifest of {directory.name} is not JSON.", hint=_AGAIN) from error
     if not isinstance(body, dict):
         raise CorruptFile(f"The manifest of {directory.name} is no object.", hint=_AGAIN)
@@ -151,8 +172,7 @@ def read_manifest(directory: Path) -> Manifest:
         )
     if version != FORMAT:
         raise CorruptFile(f"The bundle {directory.name} has no valid format number.", hint=_AGAIN)
-    stated = body.pop("sha256", None)
-    if stated != _digest(body):
+    if body.pop("sha256", None) != digest:
         raise ChecksumMismatch(f"The manifest of {directory.name} was changed after export.", hint=_AGAIN)
     del body["format"]
     return _manifest(body, directory)
@@ -175,19 +195,19 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
                 f"The manifest of {directory.name} has unknown fields: {', '.join(sorted(unknown))}."
             )
         manifest = Manifest(
-            name=str(body["name"]),
+            name=_of(str, body["name"]),
             architecture=Architecture.from_json(body["architecture"]),
-            context=int(body["context"]),
-            segments=tuple(Segment(**s) for s in body["segments"]),
-            quantize=str(body["quantize"]),
-            tensors={str(k): TensorNote(**v) for k, v in body["tensors"].items()},
+            context=_of(int, body["context"]),
+            segments=tuple(_record(Segment, s) for s in body["segments"]),
+            quantize=_of(str, body["quantize"]),
+            tensors={k: _record(TensorNote, v) for k, v in body["tensors"].items()},
             tokenizer=TokenizerFacts(**facts),
             source=dict(body["source"]),
-            licence=body["licence"],
-            made_by=dict(body["made_by"]),
-            files={str(k): str(v) for k, v in body["files"].items()},
-            check=Check(**body["check"]) if body.get("check") else None,
-            notes=tuple(body.get("notes", ())),
+            licence=None if body["licence"] is None else _of(str, body["licence"]),
+            made_by={k: _of(str, v) for k, v in body["made_by"].items()},
+            files={k: _of(str, v) for k, v in body["files"].items()},
+            check=None if body["check"] is None else _record(Check, body["check"]),
+            notes=tuple(_of(str, note) for note in _of(list, body["notes"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFile(
@@ -200,14 +220,31 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
         and stops == sorted(set(stops))
         and stops[-1:] == [manifest.architecture.layers]
     )
-    if not whole or not manifest.context > 0:
+    if not whole or not 0 < manifest.context <= manifest.architecture.context:
         raise CorruptFile(f"The manifest of {directory.name} describes no whole model.", hint=_AGAIN)
     needed = {WEIGHTS, MODEL, TOKENIZER, *(s.file for s in manifest.segments)}
     if missing := needed - set(manifest.files):
         raise CorruptFile(f"The manifest of {directory.name} has no hash for {', '.join(sorted(missing))}.")
-    if any(Path(name).name != name or name in ("", ".", "..") for name in manifest.files):
+    if not all(_FILE_NAME.fullmatch(name) for name in manifest.files):
         raise CorruptFile(f"The manifest of {directory.name} names files outside the bundle.", hint=_AGAIN)
     return manifest
+
+
+def _of(kind: type[_Value], value: Any) -> _Value:
+    """Return a value of the kind, which no bool is. Raises TypeError."""
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _record(cls: type[_Record], data: Any) -> _Record:
+    """Make a flat record whose fields have the types it names. Raises TypeError."""
+    made = cls(**data)
+    for place in fields(cls):
+        value = getattr(made, place.name)
+        if isinstance(value, bool) or not isinstance(value, _SCALARS[str(place.type)]):
+            raise TypeError(f"{value!r} is no {place.type}")
+    return made
 
 
 class TrustRecord:
@@ -220,17 +257,19 @@ class TrustRecord:
         self._directory = directory
 
     def knows(self, path: Path, sha256: str) -> bool:
+        """Whether the file had that hash when it was in its present state."""
         try:
-            return self._entry(path).read_text(encoding="ascii") == self._state(path, sha256)
+            return self._entry(path).read_text(encoding="ascii") == self.state(path, sha256)
         except (OSError, UnicodeDecodeError):
             return False
 
-    def remember(self, path: Path, sha256: str) -> None:
+    def remember(self, path: Path, state: str) -> None:
+        """Keep what `state` said of a file before it was hashed."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             entry = self._entry(path)
             draft = entry.with_name(f"{entry.name}.{os.getpid()}")
-            draft.write_text(self._state(path, sha256), encoding="ascii")
+            draft.write_text(state, encoding="ascii")
             draft.replace(entry)
         except OSError:
             # A cache that cannot be written is a cache that is not there.
@@ -240,6 +279,7 @@ class TrustRecord:
         return self._directory / hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
 
     @staticmethod
-    def _state(path: Path, sha256: str) -> str:
+    def state(path: Path, sha256: str) -> str:
+        """Join a hash with what the file system says of the file now."""
         s = path.stat()
         return f"{sha256} {s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"

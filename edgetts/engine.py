@@ -226,6 +226,7 @@ class Engine:
             parallel=self.session.capabilities.parallel,
             runtime=info.runtime,
             seconds=None,
+            deterministic=sampling.temperature == 0,
         )
 
     def _expected_length(self) -> int:
@@ -274,9 +275,11 @@ def load(
     """
     from edgetts.bundle import TrustRecord
     from edgetts.loading import open_engine
+    from edgetts.runtimes import check_runtime
     from edgetts.store import resolve
     from edgetts.store.home import find_home
 
+    check_runtime(runtime)
     say = notify or (lambda sentence: None)
     bundle = resolve(model, offline=offline, quantize=quantize, progress=progress, notify=say, home=home)
     cache = find_home(home).root

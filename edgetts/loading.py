@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgetts.chat import ChatTemplate
 from edgetts.engine import Engine
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimesStore, fingerprint, measure_steps
 from edgetts.runtimes import open_session
+from edgetts.runtimes.hardware import physical_cores
 from edgetts.tokenizer import Tokenizer
 
 
@@ -53,7 +55,13 @@ def open_engine(
         known = DEFAULT_TIMES
         if measure:
             manifest = read_manifest(bundle)
-            mark = fingerprint(weights=manifest.files[WEIGHTS], runtime=runtime, options=options)
+            mark = fingerprint(
+                weights=manifest.files[WEIGHTS],
+                runtime=runtime,
+                version=version("onnxruntime"),
+                cores=physical_cores(),
+                options=options,
+            )
             store = StepTimesStore(times) if times is not None else None
             stored = store.get(mark) if store is not None else None
             if stored is None:

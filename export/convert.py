@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgetts.architecture import Architecture, rope_tables
 from edgetts.bundle import (
     MODEL,
+    PROMPT,
     TOKENIZER,
     WEIGHTS,
     Manifest,
@@ -136,6 +137,8 @@ def _write(
             _write_graph(directory / segment.file, arch, weights, start, stop)
             segments.append(segment)
         _write_graph(directory / MODEL, arch, weights, 0, arch.layers, boundaries)
+        if any(form.bits == 4 for form in weights.linears.values()):
+            _write_graph(directory / PROMPT, arch, weights, 0, arch.layers, boundaries, exact=True)
         hashes = {WEIGHTS: weights.sha256}
     hashes |= {p.name: sha256_of(p) for p in sorted(directory.iterdir()) if p.name != WEIGHTS}
     manifest = Manifest(
@@ -225,9 +228,17 @@ def _write_weights(
 
 
 def _write_graph(
-    path: Path, arch: Architecture, weights: WeightsFile, start: int, stop: int, cuts: Sequence[int] = ()
+    path: Path,
+    arch: Architecture,
+    weights: WeightsFile,
+    start: int,
+    stop: int,
+    cuts: Sequence[int] = (),
+    *,
+    exact: bool = False,
 ) -> None:
-    path.write_bytes(SegmentGraph(arch, weights, start, stop, cuts).model().SerializeToString())
+    model = SegmentGraph(arch, weights, start, stop, cuts, exact=exact).model()
+    path.write_bytes(model.SerializeToString())
 
 
 def _origin(checkpoint: Checkpoint, source: Path) -> dict[str, Any]:

@@ -22,18 +22,32 @@ from edgetts.architecture import Architecture
 from edgetts.export.weights import WeightsFile
 
 _CONTRIB = "com.microsoft"
-# 8-bit integer arithmetic on the activations, in blocks: the only fast path of MatMulNBits on CPU.
+# MatMulNBits rounds activations to 8 bits in blocks, the fast path on CPU for a few tokens, or takes
+# them in float32, which is exact, and faster from about a hundred tokens on; only 4 bits have both.
 _INT8_ACTIVATIONS = 4
+_FLOAT_ACTIVATIONS = 1
 _OPSET = 18
 _IR_VERSION = 9
 
 
 class SegmentGraph:
-    """Collect the nodes of one segment; `model()` closes it. `cuts`: where other graphs of the model end."""
+    """Collect the nodes of one segment; `model()` closes it.
+
+    `cuts`: where other graphs of the model end. `exact`: take activations in float32 where there is a
+    kernel for it, which long prompts are read faster with.
+    """
 
     def __init__(
-        self, arch: Architecture, weights: WeightsFile, start: int, stop: int, cuts: Sequence[int] = ()
+        self,
+        arch: Architecture,
+        weights: WeightsFile,
+        start: int,
+        stop: int,
+        cuts: Sequence[int] = (),
+        *,
+        exact: bool = False,
     ) -> None:
+        self._exact = exact
         self._arch = arch
         self._weights = weights
         self._start, self._stop = start, stop
@@ -189,7 +203,7 @@ class SegmentGraph:
             N=form.rows,
             bits=form.bits,
             block_size=form.block,
-            accuracy_level=_INT8_ACTIVATIONS,
+            accuracy_level=_FLOAT_ACTIVATIONS if self._exact and form.bits == 4 else _INT8_ACTIVATIONS,
         )
         if form.offset:
             # W = s(q - z) + o per block, so Wx = MatMulNBits(x) + (block o) . (mean of x over each block).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import statistics
 import time
@@ -41,7 +42,7 @@ class StepTimes:
     def at(self, width: int) -> float:
         """Return t(width), linear between the measured widths and beyond the last."""
         if len(self.widths) == 1:
-            return self.seconds[0] * max(1.0, width / self.widths[0])
+            return max(self.seconds[0] * max(1.0, width / self.widths[0]), 1e-6)
         upper = next((i for i, w in enumerate(self.widths) if w >= width), len(self.widths) - 1)
         i = max(1, upper)
         w0, w1, t0, t1 = self.widths[i - 1], self.widths[i], self.seconds[i - 1], self.seconds[i]
@@ -59,7 +60,9 @@ DEFAULT_TIMES = StepTimes((1, 8), (0.05, 0.12), 100.0, "default")
 def measure_steps(session: Session, clock: Callable[[], float] = time.perf_counter) -> StepTimes:
     """Time a short prefill and a few passes at each width; takes about as long as 60 plain steps."""
     vocab = session.info.vocab
-    prompt = [7919 * i % vocab for i in range(min(_PROMPT, session.info.context // 2))]
+    if session.info.context < _PROMPT + _REPEATS + 1:
+        return DEFAULT_TIMES
+    prompt = [7919 * i % vocab for i in range(_PROMPT)]
     session.free(session.prefill(prompt)[0])  # the first pass of a shape allocates
     began = clock()
     branch, _ = session.prefill(prompt)
@@ -108,9 +111,14 @@ class StepTimesStore:
                 "measured",
                 str(body["date"]),
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
-        sound = len(times.widths) == len(times.seconds) > 0 and min(*times.seconds, times.prefill_rate) > 0
+        sound = (
+            len(times.widths) == len(times.seconds) > 0
+            and list(times.widths) == sorted({w for w in times.widths if w > 0})
+            and list(times.seconds) == sorted(times.seconds)
+            and all(0 < value < math.inf for value in (*times.seconds, times.prefill_rate))
+        )
         return times if sound and body.get("format") == _FORMAT else None
 
     def put(self, fingerprint: str, times: StepTimes) -> None:

@@ -21,13 +21,17 @@ RUNTIMES: dict[str, str] = {
 }
 
 
-def open_session(runtime: str, bundle: Path, **options: Any) -> Session:
-    """Open a bundle with the runtime of that name. Raises InvalidInput for a name that is not one."""
-    try:
-        module, attribute = RUNTIMES[runtime].split(":")
-    except KeyError:
+def check_runtime(runtime: str) -> None:
+    """Raise InvalidInput for a name that is none."""
+    if runtime not in RUNTIMES:
         near = difflib.get_close_matches(runtime, RUNTIMES, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(RUNTIMES)}."
-        raise InvalidInput(f"There is no runtime {runtime!r}.", hint=hint) from None
+        raise InvalidInput(f"There is no runtime {runtime!r}.", hint=hint)
+
+
+def open_session(runtime: str, bundle: Path, **options: Any) -> Session:
+    """Open a bundle with the runtime of that name. Raises InvalidInput for a name that is none."""
+    check_runtime(runtime)
+    module, attribute = RUNTIMES[runtime].split(":")
     session: Session = getattr(importlib.import_module(module), attribute).open(bundle, **options)
     return session

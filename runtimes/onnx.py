@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import psutil
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from edgetts.bundle import MODEL, Manifest, TrustRecord, open_bundle
+from edgetts.bundle import MODEL, PROMPT, Manifest, TrustRecord, open_bundle
 from edgetts.decoding.session import Branch, Cancellation, Cancelled, Capabilities, Logits, SessionInfo
 from edgetts.errors import CorruptFile, InvalidInput, PromptTooLong, RuntimeFailure
 from edgetts.runtimes.cache import Arena, CachedBranch, CacheLimit, CacheShape
@@ -42,7 +43,9 @@ class OnnxOptions:
     for small models) and sleep between passes. arena: keep freed activations for the next pass.
     providers: execution providers, first choice first. by_segment: open the layers in segments
     instead of whole, so that a pass can stop at a cut. chunk: tokens of a prompt in one pass.
-    memory_bytes: limit of all branches' caches.
+    memory_bytes: limit of all branches' caches. long_prompt: from this many tokens on a prompt is read
+    by a graph of its own, exact and faster; it holds 4-bit weights a second time, is opened when it
+    is first needed, and only where that takes less than a tenth of the memory left. None never does.
     """
 
     threads: int | None = None
@@ -52,6 +55,7 @@ class OnnxOptions:
     by_segment: bool = False
     chunk: int = 256
     memory_bytes: int | None = None
+    long_prompt: int | None = 192
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= 1024:
@@ -129,15 +133,24 @@ class _Pass:
 class OnnxSession:
     """A bundle opened on ONNX Runtime. See `edgetts.decoding.session.Session`."""
 
-    def __init__(self, manifest: Manifest, graphs: list[ort.InferenceSession], options: OnnxOptions) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        manifest: Manifest,
+        graphs: list[ort.InferenceSession],
+        options: OnnxOptions,
+    ) -> None:
         arch = manifest.architecture
+        self._bundle = bundle
+        self._manifest = manifest
         self._graphs = graphs
+        self._prompt_graphs: list[ort.InferenceSession] | None = None
         self._options = options
         self._arch = arch
         self._shape = CacheShape(arch.layers, arch.kv_heads, arch.head_dim, manifest.context)
         self._limit = CacheLimit(options.memory_bytes)
         self._lock = threading.RLock()
-        self._passes: dict[tuple[Arena, int, int, int, int], _Pass] = {}
+        self._passes: dict[tuple[Arena, int, int, int, int, int], _Pass] = {}
         self._closed = False
         self._info = SessionInfo(
             runtime="onnx",
@@ -166,21 +179,7 @@ class OnnxSession:
         options = replace(options or OnnxOptions(), **changes)
         manifest = open_bundle(bundle, trust=trust)
         files = [s.file for s in manifest.segments] if options.by_segment else [MODEL]
-        settings = _session_options(options)
-        providers = [(p, {}) if isinstance(p, str) else (p[0], dict(p[1])) for p in options.providers]
-        try:
-            graphs = [ort.InferenceSession(bundle / file, settings, providers=providers) for file in files]
-        except _LOAD_ERRORS as error:
-            raise CorruptFile(
-                f"ONNX Runtime cannot load the bundle {bundle.name}: {_first_line(error)}",
-                hint="Remove it and export the model again.",
-            ) from error
-        if set().union(*map(_ports, graphs)) != _expected_ports(manifest, options.by_segment):
-            raise CorruptFile(
-                f"The graphs of the bundle {bundle.name} are not those of its manifest's architecture.",
-                hint="Remove it and export the model again.",
-            )
-        return cls(manifest, graphs, options)
+        return cls(bundle, manifest, _open_graphs(bundle, manifest, files, options), options)
 
     @property
     def info(self) -> SessionInfo:
@@ -205,17 +204,23 @@ class OnnxSession:
                 )
             arena = Arena.create(self._shape, self._limit, 1, len(tokens))
             branch = arena.place(0)
-            try:
-                for at in range(0, len(tokens), self._options.chunk):
-                    part = tokens[at : at + self._options.chunk]
-                    last = at + len(part) == len(tokens)
-                    logits = self._append(
-                        branch, part, range(len(part) - 1, len(part)) if last else (), cancel
-                    )
-            except BaseException:
+        try:
+            for at in range(0, len(tokens), self._options.chunk):
+                part = tokens[at : at + self._options.chunk]
+                last = at + len(part) == len(tokens)
+                # Other threads' passes may run between the chunks of a long prompt.
+                with self._lock:
+                    if cancel is not None and cancel.requested:
+                        raise Cancelled
+                    self._own(branch)
+                    graphs = self._graphs_for(len(tokens), cancel)
+                    chosen = range(len(part) - 1, len(part)) if last else ()
+                    logits = self._append(branch, part, chosen, cancel, graphs).copy()
+        except BaseException:
+            if branch.arena is not None:
                 self.free(branch)
-                raise
-            return branch, logits[0].copy()
+            raise
+        return branch, logits[0]
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
@@ -283,6 +288,7 @@ class OnnxSession:
             self._closed = True
             self._passes.clear()
             self._graphs.clear()
+            self._prompt_graphs = None
             for arena in list(self._limit.arenas):
                 arena.release_all()
 
@@ -292,13 +298,14 @@ class OnnxSession:
         tokens: Sequence[int],
         selected: Sequence[int],
         cancel: Cancellation | None = None,
+        graphs: list[ort.InferenceSession] | None = None,
     ) -> NDArray[np.float32]:
         """Run tokens of one branch; return the logits of the selected ones."""
         arena = branch.arena
         assert arena is not None  # noqa: S101 - narrowed by the callers
         length = branch.length + len(tokens)
         arena.reserve(length)
-        bound = self._bind(arena, branch.row, 1, len(tokens), len(selected))
+        bound = self._bind(arena, branch.row, 1, len(tokens), len(selected), graphs)
         bound.ids[0] = tokens
         bound.seqlens[0] = length - 1
         bound.total[0] = length
@@ -307,13 +314,37 @@ class OnnxSession:
         branch.length = length
         return bound.logits
 
-    def _bind(self, arena: Arena, first: int, batch: int, sequence: int, selected: int) -> _Pass:
-        key = (arena, first, batch, sequence, selected)
+    def _graphs_for(self, prompt: int, cancel: Cancellation | None) -> list[ort.InferenceSession]:
+        """Return the graphs to read a prompt with, opening those for long ones when first needed."""
+        least = self._options.long_prompt
+        if least is None or prompt < least or self._options.by_segment or PROMPT not in self._manifest.files:
+            return self._graphs
+        if self._prompt_graphs is None:
+            packed = sum(n.bytes for n in self._manifest.tensors.values() if n.stored.startswith("int4"))
+            roomy = packed < psutil.virtual_memory().available / 10
+            self._prompt_graphs = (
+                _open_graphs(self._bundle, self._manifest, [PROMPT], self._options, cancel)
+                if roomy
+                else self._graphs
+            )
+        return self._prompt_graphs
+
+    def _bind(
+        self,
+        arena: Arena,
+        first: int,
+        batch: int,
+        sequence: int,
+        selected: int,
+        graphs: list[ort.InferenceSession] | None = None,
+    ) -> _Pass:
+        graphs = self._graphs if graphs is None else graphs
+        key = (arena, first, batch, sequence, selected, id(graphs))
         bound = self._passes.pop(key, None)
         if bound is None or bound.version != arena.version or bound.thread != threading.get_ident():
             self._forget_stale()
             arch = self._arch
-            bound = _Pass(self._graphs, arena, arch.hidden, arch.vocab, first, batch, sequence, selected)
+            bound = _Pass(graphs, arena, arch.hidden, arch.vocab, first, batch, sequence, selected)
         self._passes[key] = bound
         while len(self._passes) > _BINDINGS:
             del self._passes[next(iter(self._passes))]
@@ -394,6 +425,42 @@ def _session_options(options: OnnxOptions) -> ort.SessionOptions:
     # Threads that go on spinning after a pass would steal the cores from sampling and from other segments.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     return settings
+
+
+def _open_graphs(
+    bundle: Path,
+    manifest: Manifest,
+    files: Sequence[str],
+    options: OnnxOptions,
+    cancel: Cancellation | None = None,
+) -> list[ort.InferenceSession]:
+    """Load graphs and check their ports. Raises CorruptFile, or Cancelled soon after `cancel` is requested."""
+    settings = _session_options(options)
+
+    def terminate() -> None:
+        settings.set_load_cancellation_flag(True)
+
+    providers = [(p, {}) if isinstance(p, str) else (p[0], dict(p[1])) for p in options.providers]
+    if cancel is not None:
+        cancel.register(terminate)
+    try:
+        graphs = [ort.InferenceSession(bundle / file, settings, providers=providers) for file in files]
+    except _LOAD_ERRORS as error:
+        if cancel is not None and cancel.requested:
+            raise Cancelled from error
+        raise CorruptFile(
+            f"ONNX Runtime cannot load the bundle {bundle.name}: {_first_line(error)}",
+            hint="Remove it and export the model again.",
+        ) from error
+    finally:
+        if cancel is not None:
+            cancel.unregister(terminate)
+    if set().union(*map(_ports, graphs)) != _expected_ports(manifest, options.by_segment):
+        raise CorruptFile(
+            f"The graphs of the bundle {bundle.name} are not those of its manifest's architecture.",
+            hint="Remove it and export the model again.",
+        )
+    return graphs
 
 
 def _ports(graph: ort.InferenceSession) -> set[str]:

@@ -257,6 +257,14 @@ def test_samples_cut_for_tokens_say_so_even_under_a_deadline(tiny_tokenizer: Tok
     assert run.answer.usage.generated_tokens == 800
 
 
+def test_samples_cut_for_time_say_so_even_with_a_token_budget(tiny_tokenizer: Tokenizer) -> None:
+    scripts = [says(i, 180) for i in range(8)]
+    budget = Budget(seconds=7500.0, samples=8, tokens=100_000)
+    slow = Run(tiny_tokenizer, budget, scripts, load=repeat(3.0))
+    assert slow.answer.revisions
+    assert {s.finish_reason for s in slow.answer.samples if not s.complete} == {"deadline"}
+
+
 def test_a_deadline_too_far_away_to_count_is_like_none(tiny_tokenizer: Tokenizer) -> None:
     run = Run(tiny_tokenizer, Budget(seconds=1e308, samples=2), [says(1), says(2)])
     assert run.answer.stop_reason == "complete"

@@ -19,8 +19,7 @@ from edgetts.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-# Options that documents name of programs that are not ours.
-FOREIGN = {"--strict"}
+FOREIGN = {"--strict"}  # mypy
 
 
 @pytest.fixture

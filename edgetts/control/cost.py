@@ -22,6 +22,11 @@ class CostModel:
         return self._times.provenance
 
     @property
+    def measured(self) -> bool:
+        """Whether the curve is this device's own."""
+        return self._times.source == "measured"
+
+    @property
     def ratio(self) -> float:
         """How many times longer passes take now than the curve says."""
         return statistics.median(self._ratios) if self._ratios else 1.0

@@ -31,6 +31,7 @@ class Request:
 
     room: tokens the context still holds after the prompt. expected: typical length of an answer.
     memory_free: what the device has left now. seconds: until the deadline, None without one.
+    deterministic: every sample would be the same.
     """
 
     prompt: int
@@ -42,6 +43,7 @@ class Request:
     parallel: bool
     runtime: str
     seconds: float | None
+    deterministic: bool = False
 
 
 def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
@@ -53,6 +55,13 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
         )
     cap = min(request.max_tokens or DEFAULT_MAX_TOKENS, request.room)
     wanted, reason = _wanted(budget)
+    if request.deterministic and wanted > 1:
+        if budget.samples is not None:
+            raise InvalidInput(
+                f"At temperature 0 all {wanted} samples would be the same.",
+                hint="Leave the temperature out, or ask for one sample.",
+            )
+        wanted, reason = 1, "at temperature 0 all samples would be the same, so one"
     width = min(wanted, MAX_WIDTH) if request.parallel else 1
     if budget.tokens is not None:
         cap = min(cap, budget.tokens)
@@ -71,7 +80,8 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
         width = _within_time(seconds, width, min(cap, request.expected), cost)
         possible = int(min(seconds / cost.step(width), _ENDLESS))
         # The clock ends samples in time; the cap only says what can be, for one that runs alone at last.
-        cap = max(1, min(cap, round(min(seconds / cost.step(1), _ENDLESS) * _ROOM)))
+        if cost.measured:
+            cap = max(1, min(cap, round(min(seconds / cost.step(1), _ENDLESS) * _ROOM)))
         rounds = max(1, min(-(-wanted // width), possible // max(1, min(cap, request.expected))))
         if budget.samples is None and width * rounds < wanted:
             wanted = width * rounds

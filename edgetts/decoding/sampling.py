@@ -16,6 +16,8 @@ Floats = NDArray[np.float32]
 
 # Weights are summed in blocks first, so that the cumulative sum runs over the blocks and over one of them.
 _BLOCK = 256
+# Inverse temperatures beyond which nothing changes: all tokens alike, or only the best and its equals.
+_HOTTEST, _COLDEST = 1e-30, 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ class Sampler:
             self._scratch = np.empty_like(logits)
         np.subtract(logits, np.float32(top), out=self._scratch)
         if temperature != 1:
-            self._scratch *= np.float32(1 / temperature)
+            # Bounded, as infinity times the best token's zero is no number, nor zero times an impossible one's.
+            with np.errstate(over="ignore"):
+                self._scratch *= np.float32(min(max(1 / temperature, _HOTTEST), _COLDEST))
         np.exp(self._scratch, out=self._scratch)
         return self._scratch
 
@@ -82,7 +86,7 @@ class Sampler:
             return logits
         seen = np.fromiter(self._seen, np.intp, len(self._seen))
         penalty = np.float32(self._params.repetition_penalty)
-        out = logits.copy()
+        out: Floats = logits.copy()
         values = out[seen]
         out[seen] = np.where(values > 0, values / penalty, values * penalty)
         return out

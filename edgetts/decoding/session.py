@@ -26,7 +26,8 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._set = threading.Event()
-        self._lock = threading.Lock()
+        # A signal handler may request it while this very thread registers a pass.
+        self._lock = threading.RLock()
         self._interrupts: list[Callable[[], None]] = []
 
     @property
