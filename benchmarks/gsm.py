@@ -2,7 +2,9 @@
 
     python benchmarks/gsm.py --model PATH_OR_NAME --problems 30 --seed 11 --samples 8 --deadline 20
 
-Needs the package reasoning-gym, which makes the problems and scores the answers.
+Needs the package reasoning-gym, which makes the problems and scores the answers. The first sample
+of several is the greedy one, so it is also the answer of "1 sample", which is not run again. Ctrl-C
+ends the run and prints what there is.
 """
 
 from __future__ import annotations
@@ -11,15 +13,24 @@ import argparse
 import json
 import statistics
 import time
-
-import reasoning_gym
+from typing import NamedTuple
 
 import edgetts
-from edgetts.types import Answer, SamplingParams
+import reasoning_gym
+from edgetts.types import SamplingParams
 
 SYSTEM = (
     "You are a helpful assistant. Solve the problem step by step, briefly, and end with 'The answer is X'."
 )
+
+
+class Run(NamedTuple):
+    """What one mode did with one problem; seconds are not a number where it was not run for itself."""
+
+    right: bool
+    tokens: int
+    seconds: float
+    samples: int
 
 
 def main() -> None:
@@ -36,47 +47,64 @@ def main() -> None:
     options = parser.parse_args()
     data = reasoning_gym.create_dataset("gsm_symbolic", size=options.problems, seed=options.seed)
     sampling = SamplingParams(max_tokens=options.max_tokens, top_k=40)
+    several, timed = f"{options.samples} samples", f"deadline {options.deadline:g} s"
     modes = {
-        "1 sample": edgetts.Budget(samples=1),
-        f"{options.samples} samples": edgetts.Budget(samples=options.samples),
-        f"deadline {options.deadline:g} s": edgetts.Budget(seconds=options.deadline),
+        several: edgetts.Budget(samples=options.samples),
+        timed: edgetts.Budget(seconds=options.deadline),
     }
-    results: dict[str, list[tuple[float, Answer, float]]] = {mode: [] for mode in modes}
+    results: dict[str, list[Run]] = {"1 sample": [], several: [], timed: []}
     with edgetts.load(options.model, quantize=options.quantize, notify=print) as engine:
-        for i in range(options.problems):
-            problem = data[i]
-            for mode, budget in modes.items():
-                began = time.perf_counter()
-                answer = engine.answer(problem["question"], system=SYSTEM, budget=budget, sampling=sampling)
-                took = time.perf_counter() - began
-                score = data.score_answer(answer=answer.answer, entry=problem) if answer.answer else 0.0
-                results[mode].append((float(score >= 1.0), answer, took))
-                print(
-                    f"{i:3d} {mode:14} {'right' if score >= 1 else 'wrong'} {answer.answer or '-':>12.12} "
-                    f"{problem['answer']:>10.10} {took:6.1f} s {answer.usage.generated_tokens:6d} tokens "
-                    f"{answer.usage.samples:3d} samples {answer.stop_reason}",
-                    flush=True,
-                )
-    print(
-        f"\n{'mode':16} {'right':>8} {'tokens a problem':>18} {'median s':>10} {'worst s':>9} {'samples':>8}"
-    )
+        try:
+            for i in range(options.problems):
+                problem = data[i]
+                found: list[tuple[str, str | None, Run]] = []
+                for mode, budget in modes.items():
+                    began = time.perf_counter()
+                    answer = engine.answer(
+                        problem["question"], system=SYSTEM, budget=budget, sampling=sampling
+                    )
+                    took = time.perf_counter() - began
+                    if mode == several:
+                        first = answer.samples[0]
+                        right = is_right(data, problem, first.answer)
+                        one = Run(right, len(first.tokens), float("nan"), 1)
+                        found.append(("1 sample", first.answer, one))
+                    right = is_right(data, problem, answer.answer)
+                    run = Run(right, answer.usage.generated_tokens, took, answer.usage.samples)
+                    found.append((mode, answer.answer, run))
+                for mode, text, run in found:
+                    results[mode].append(run)
+                    print(
+                        f"{i:3d} {mode:14} {'right' if run.right else 'wrong'} {text or '-':>12.12} "
+                        f"{problem['answer']:>10.10} {run.seconds:6.1f} s {run.tokens:6d} tokens "
+                        f"{run.samples:3d} samples",
+                        flush=True,
+                    )
+        except KeyboardInterrupt:
+            print("interrupted")
+    report(options, results)
+
+
+def is_right(data: object, problem: object, found: str | None) -> bool:
+    return found is not None and data.score_answer(answer=found, entry=problem) >= 1
+
+
+def report(options: argparse.Namespace, results: dict[str, list[Run]]) -> None:
+    heading = ("mode", "right", "tokens a problem", "median s", "worst s", "samples")
+    print("\n{:16} {:>9} {:>18} {:>10} {:>9} {:>8}".format(*heading))
     summary = {}
     for mode, runs in results.items():
-        right = sum(r[0] for r in runs)
-        tokens = statistics.mean(r[1].usage.generated_tokens for r in runs)
-        seconds = [r[2] for r in runs]
-        drawn = statistics.mean(r[1].usage.samples for r in runs)
+        count = sum(run.right for run in runs)
+        tokens = statistics.mean(run.tokens for run in runs)
+        seconds = sorted(run.seconds for run in runs)
+        drawn = statistics.mean(run.samples for run in runs)
         print(
-            f"{mode:16} {right:3.0f} / {len(runs)} {tokens:18.0f} {statistics.median(seconds):10.1f} "
-            f"{max(seconds):9.1f} {drawn:8.1f}"
+            f"{mode:16} {count:3d} / {len(runs):3d} {tokens:18.0f} {statistics.median(seconds):10.1f} "
+            f"{seconds[-1]:9.1f} {drawn:8.1f}"
         )
-        summary[mode] = {
-            "right": right,
-            "problems": len(runs),
-            "tokens": tokens,
-            "median_seconds": statistics.median(seconds),
-            "worst_seconds": max(seconds),
-        }
+        summary[mode] = {"right": count, "problems": len(runs), "tokens": tokens, "samples": drawn}
+        if mode != "1 sample":
+            summary[mode] |= {"median_seconds": statistics.median(seconds), "worst_seconds": seconds[-1]}
     print(json.dumps({"benchmark": "gsm", "model": options.model, "seed": options.seed, "summary": summary}))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgetts.architecture import Architecture, rope_tables
 from edgetts.bundle import (
+    MANIFEST,
     MODEL,
     PROMPT,
     TOKENIZER,
@@ -68,6 +69,10 @@ def convert(
             f"There is no quantisation {quantize!r}.", hint=f"Choose one of: {', '.join(QUANTIZE_MODES)}."
         )
     destination = Path(destination)
+    if destination.exists() and not (destination / MANIFEST).is_file():
+        raise InvalidInput(
+            f"{destination} exists and is no bundle, so it is not replaced.", hint="Name another place."
+        )
     draft = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
     try:
         draft.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +261,11 @@ def _replace(draft: Path, destination: Path) -> None:
     if destination.exists():
         old = destination.with_name(f".{destination.name}.{os.getpid()}.old")
         destination.rename(old)
-        draft.rename(destination)
+        try:
+            draft.rename(destination)
+        except OSError:
+            old.rename(destination)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     else:
         draft.rename(destination)

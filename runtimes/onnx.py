@@ -55,7 +55,7 @@ class OnnxOptions:
     by_segment: bool = False
     chunk: int = 256
     memory_bytes: int | None = None
-    long_prompt: int | None = 192
+    long_prompt: int | None = 128
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= 1024:
