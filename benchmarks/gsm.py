@@ -15,8 +15,9 @@ import statistics
 import time
 from typing import NamedTuple
 
-import edgetts
 import reasoning_gym
+
+import edgetts
 from edgetts.types import SamplingParams
 
 SYSTEM = (

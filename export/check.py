@@ -76,7 +76,7 @@ def check_bundle(directory: Path, checkpoint: Checkpoint, progress: Callable[[fl
     session = OnnxSession.open(directory)
     try:
         branch, first = session.prefill(tokens[:1])
-        total = Divergence.between(reference[:1], first[None], np.asarray(tokens[1:2]))
+        total = Divergence.between(reference[:1], first[None], np.asarray(tokens[1:2], np.int64))
         for at in range(1, len(tokens), _STEP):
             part = tokens[at : at + _STEP]
             logits = session.extend(branch, part)

@@ -175,8 +175,8 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
 
 def _write_tokenizer(checkpoint: Checkpoint, directory: Path) -> TokenizerFacts:
     if checkpoint.directory is not None:
-        shutil.copyfile(checkpoint.directory / TOKENIZER, directory / TOKENIZER)
         facts = special_tokens_from_hf(checkpoint.directory)
+        shutil.copyfile(checkpoint.directory / TOKENIZER, directory / TOKENIZER)
     else:
         tokenizer_from_gguf(checkpoint.metadata).save(str(directory / TOKENIZER), pretty=False)
         facts = special_tokens_from_gguf(checkpoint.metadata)

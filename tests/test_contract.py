@@ -318,18 +318,21 @@ class Programs(RuleBasedStateMachine):
         assert self.session.cache_bytes == 0
 
 
-@pytest.mark.parametrize("options", [{"tokens": 120}, {"by_segment": True}], ids=["limited", "cut"])
+@pytest.mark.parametrize(("tokens", "by_segment"), [(120, False), (None, True)], ids=["limited", "cut"])
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
 def test_random_programs_equal_the_reference(
-    tiny_bundle: TinyBundle, name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: TinyBundle,
+    name: str,
+    tokens: int | None,
+    by_segment: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Hardly any room to spare, so that programs outgrow what they have.
+    # Hardly any room to spare, so that programs outgrow what they have; some memory only for `tokens`.
     monkeypatch.setattr(cache, "_STEP", 2)
     monkeypatch.setattr(cache, "_SLACK", 1)
     model: TinyModel = tiny_bundle(name, context=48)
-    if tokens := (options := dict(options)).pop("tokens", None):
-        options["memory_bytes"] = tokens * 8 * model.arch.layers * model.arch.kv_heads * model.arch.head_dim
-    session = OnnxSession.open(model.bundle, threads=1, chunk=4, **options)
+    memory = tokens and tokens * 8 * model.arch.layers * model.arch.kv_heads * model.arch.head_dim
+    session = OnnxSession.open(model.bundle, threads=1, chunk=4, by_segment=by_segment, memory_bytes=memory)
     machine = type("Machine", (Programs,), {"session": session, "reference": model.reference(context=48)})
     run_state_machine_as_test(
         machine, settings=settings(max_examples=15, stateful_step_count=25, deadline=None)

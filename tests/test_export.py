@@ -5,12 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,6 @@ from stored import canonical, placed, stored_matrices
 from tiny import (
     CHAT_TEMPLATE,
     END,
-    random_blocks,
     tiny_architecture,
     tiny_weights,
     token_id,
@@ -34,7 +30,7 @@ from tiny import (
     write_tiny_hf,
 )
 
-from edgetts.bundle import MANIFEST, MODEL, TOKENIZER, WEIGHTS, open_bundle, read_manifest
+from edgetts.bundle import MODEL, TOKENIZER, open_bundle, read_manifest
 from edgetts.checksum import sha256_of
 from edgetts.errors import (
     CorruptFile,
@@ -75,7 +71,7 @@ def hashes(bundle: Path) -> dict[str, str]:
 SLOW_CONVERSION = """
 import sys, time
 from pathlib import Path
-import edgetts.export.convert as module
+from edgetts.export import convert
 from edgetts.export.weights import WeightsFile
 
 place, at = Path(sys.argv[2]), int(sys.argv[3])
@@ -103,7 +99,7 @@ def rename(self, target):
     return found
 
 WeightsFile._write, Path.rename = write, rename
-module.convert(Path(sys.argv[1]), place, quantize="fp32")
+convert(Path(sys.argv[1]), place, quantize="fp32")
 """
 
 
@@ -245,19 +241,6 @@ def test_places_that_cannot_be_written_are_named(source: Path, tmp_path: Path) -
 
 def test_directories_on_the_way_are_made(source: Path, tmp_path: Path) -> None:
     assert open_bundle(convert(source, tmp_path / "a" / "b" / "model.edge", quantize="fp32"))
-
-
-def test_two_conversions_at_once_do_not_meet(source: Path, tmp_path: Path) -> None:
-    """In one process they would share a draft, so they are two."""
-    destination = tmp_path / "model.edge"
-    program = "import sys; from pathlib import Path; from edgetts.export import convert; convert(Path(sys.argv[1]), Path(sys.argv[2]), quantize='fp32')"
-    children = [
-        subprocess.Popen([sys.executable, "-c", program, str(source), str(tmp_path / f"{i}.edge")])
-        for i in range(2)
-    ]
-    assert [child.wait() for child in children] == [0, 0]
-    assert hashes(tmp_path / "0.edge")[WEIGHTS] == hashes(tmp_path / "1.edge")[WEIGHTS]
-    assert not destination.exists()
 
 
 # What is asked for
@@ -542,20 +525,18 @@ def test_incomplete_directories_say_what_is_missing(tmp_path: Path, missing: str
 # Memory
 
 
-@pytest.mark.parametrize("mode", ["keep", "int8", "fp32"])
+@pytest.mark.parametrize("mode", ["keep", "fp32"])
 def test_memory_stays_near_the_largest_tensor(tmp_path: Path, mode: str) -> None:
-    arch = tiny_architecture("qwen2", hidden=512, intermediate=1536, layers=8, heads=8, head_dim=64)
-    weights = {name: np.zeros(1, np.float32) for name in tiny_weights(tiny_architecture("qwen2", layers=8))}
-    del weights
+    # Less would be lost among the interpreter's own allocations.
+    arch = tiny_architecture("qwen2", hidden=384, intermediate=1280, layers=8, heads=6, head_dim=64)
     write_tiny_gguf(tmp_path / "m.gguf", arch=arch, quant="Q8_0")
-    largest = 2 * 1536 * 512 * 4  # gate and up, stored as one, in float32
+    largest = 2 * 1280 * 384 * 4  # gate and up, stored as one, in float32
     total = sum(int(np.prod(t.shape)) for t in gguf.GGUFReader(tmp_path / "m.gguf").tensors) * 4
     assert total > 10 * largest
-    convert(tmp_path / "m.gguf", tmp_path / "warm.edge", quantize=mode, context=64)
     tracemalloc.start()
     try:
-        convert(tmp_path / "m.gguf", tmp_path / "m.edge", quantize=mode, context=64)
+        convert(tmp_path / "m.gguf", tmp_path / "m.edge", quantize=mode, context=32)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 4 * largest, f"{peak / largest:.1f} times the largest tensor"
+    assert peak < 3 * largest, f"{peak / largest:.1f} times the largest tensor"

@@ -101,7 +101,7 @@ def test_samples_follow_the_models_distribution() -> None:
     """Whole samples, not single tokens, drawn eight at a time with places refilled."""
     model = ToyModel.random(4, seed=5, end_tokens=frozenset({END}))
     run = decoder(FakeSession(model), max_tokens=3)
-    done = finished(run, 3000, 8)
+    done = finished(run, 1500, 8)
     counts = Counter(tuple(tokens) for tokens, _ in done.values())
     expected = model.samples(PROMPT, 3)
     assert sum(expected.values()) == pytest.approx(1)

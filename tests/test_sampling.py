@@ -120,7 +120,7 @@ params_strategy = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(finite_logits, params_strategy, st.sets(st.integers(0, 39)))
 def test_any_filters_give_the_naive_distribution(
     logits: Logits, params: SamplingParams, seen: set[int]
@@ -166,7 +166,7 @@ def _close(found: dict[int, float], expected: dict[int, float]) -> bool:
     ids=str,
 )
 def test_seeds_draw_from_the_distribution(params: dict[str, Any]) -> None:
-    counts = drawn(SKEWED, 2500, **params)
+    counts = drawn(SKEWED, 1500, **params)
     fits(counts, naive(SKEWED, SamplingParams(**params)))
 
 
@@ -293,7 +293,7 @@ def test_a_penalty_may_reward() -> None:
 # Log-probs
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(finite_logits, params_strategy, st.sets(st.integers(0, 39)))
 @example(np.zeros(1, np.float32), SamplingParams(temperature=0), set())
 def test_logprobs_are_the_models_own(logits: Logits, params: SamplingParams, seen: set[int]) -> None:
