@@ -3,7 +3,8 @@
     python benchmarks/conversion.py smollm2.gguf qwen05.gguf --quantize keep int4
 
 Memory is the child's largest resident size as the operating system counted it; pages of the mapped
-source and of the output that ONNX Runtime maps for the final check are in it.
+source and of the output that ONNX Runtime maps for the final check are in it. On a busy machine look
+at the processor time, of all threads together, beside the seconds.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from interleave import command, device, spread
 _COMMAND = ["-c", "from edgetts.cli import main; main()"]
 
 
-def convert(source: Path, quantize: str, directory: Path) -> tuple[float, int, int]:
-    """Return seconds, peak bytes of memory and bytes of the bundle."""
+def convert(source: Path, quantize: str, directory: Path) -> tuple[float, float, int, int]:
+    """Return seconds, seconds of processor time, peak bytes of memory and bytes of the bundle."""
     output = directory / "model.edge"
     arguments = [sys.executable, *_COMMAND, "export", str(source), "-o", str(output), "--force"]
     began = time.perf_counter()
@@ -36,7 +37,7 @@ def convert(source: Path, quantize: str, directory: Path) -> tuple[float, int, i
         raise SystemExit(f"The export failed with status {process.returncode}.")
     # Kilobytes on Linux, bytes on macOS.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return took, peak, sum(file.stat().st_size for file in output.iterdir())
+    return took, usage.ru_utime + usage.ru_stime, peak, sum(file.stat().st_size for file in output.iterdir())
 
 
 def main() -> None:
@@ -48,19 +49,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     results = {}
-    print(f"{'':32}{'seconds':>9}  {'quartiles':>15}  {'peak MB':>8}  {'bundle MB':>9}")
+    print(f"{'':32}{'seconds':>9}  {'quartiles':>15}  {'CPU s':>6}  {'peak MB':>8}  {'bundle MB':>9}")
     with tempfile.TemporaryDirectory() as directory:
         for source in arguments.sources:
             for quantize in arguments.quantize:
                 runs = [convert(source, quantize, Path(directory)) for _ in range(arguments.rounds)]
-                s, peak, size = spread([r[0] for r in runs]), max(r[1] for r in runs), runs[0][2]
+                s, cpu = spread([r[0] for r in runs]), spread([r[1] for r in runs])["median"]
+                peak, size = max(r[2] for r in runs), runs[0][3]
                 print(
                     f"{source.name + ' ' + quantize:32}{s['median']:>9.1f}  "
-                    f"{s['low']:>6.1f} .. {s['high']:.1f}  {peak / 1e6:>8.0f}  {size / 1e6:>9.1f}"
+                    f"{s['low']:>6.1f} .. {s['high']:<5.1f}  {cpu:>6.1f}  {peak / 1e6:>8.0f}  {size / 1e6:>9.1f}"
                 )
                 seconds = {name: round(value, 3) for name, value in s.items()}
                 results[f"{source.name} {quantize}"] = {
                     "seconds": seconds,
+                    "cpu_seconds": round(cpu, 3),
                     "peak_bytes": peak,
                     "bundle_bytes": size,
                 }

@@ -8,7 +8,6 @@ environment. Every class below does the same four things the way a user of its l
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import subprocess
@@ -40,7 +39,8 @@ class Contestant:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"call": name, "arguments": arguments}) + "\n")
         self._process.stdin.flush()
-        return self._receive()
+        figures: Figures = self._receive()
+        return figures
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -64,7 +64,7 @@ class Edgetts:
         from edgetts.engine import load
 
         self._engine = load(model, offline=True, threads=threads)
-        self._session = self._engine.session
+        self._session: Any = self._engine.session
 
     def decode(self, prompt: str, tokens: int) -> Figures:
         from edgetts.types import Finished, SamplingParams, TextDelta
@@ -89,7 +89,7 @@ class Edgetts:
             counted.append(clock())
             return read(*arguments)
 
-        self._session.prefill = prefill  # type: ignore[method-assign]
+        self._session.prefill = prefill
         began = clock()
         try:
             answer = self._engine.answer(
@@ -99,7 +99,7 @@ class Edgetts:
                 answer_format="none",
             )
         finally:
-            self._session.prefill = read  # type: ignore[method-assign]
+            self._session.prefill = read
         ended, usage = clock(), answer.usage
         assert len(answer.samples) == samples
         assert len(counted) == 1, f"the prompt was read {len(counted)} times"
@@ -130,8 +130,7 @@ class GenAI:
     def __init__(self, model: str, threads: int) -> None:
         import onnxruntime_genai as og
 
-        # It takes one thread per physical core by default; `threads` is checked by the caller's eyes only.
-        del threads
+        del threads  # its users leave them to its default
         self._og = og
         self._model = og.Model(model)
         self._tokenizer = og.Tokenizer(self._model)
@@ -310,8 +309,8 @@ class _Sequences:
         status = self._library.llama_decode(self.context, batch)
         if status:
             raise RuntimeError(f"llama_decode returned {status}")
-        # Work is finished when its logits can be read.
-        ctypes.cast(self._library.llama_get_logits(self.context), ctypes.c_void_p)
+        # Work is finished only when its logits are asked for.
+        self._library.llama_get_logits(self.context)
 
 
 KINDS: dict[str, Callable[[str, int], Any]] = {"edgetts": Edgetts, "llama": Llama, "genai": GenAI}

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -43,8 +44,7 @@ def seconds_of(arguments: list[str]) -> float:
 
 def seconds_to_first_text(model: str) -> float:
     question = [
-        "-m",
-        "edgetts",
+        *_COMMAND,
         "ask",
         _QUESTION,
         "--model",
@@ -55,15 +55,17 @@ def seconds_to_first_text(model: str) -> float:
         "16",
     ]
     began = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, *question], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen([sys.executable, *question], stdout=subprocess.PIPE, stderr=complaints) as process,
+    ):
         assert process.stdout is not None
         first = os.read(process.stdout.fileno(), 1)
         took = time.perf_counter() - began
         process.stdout.read()
-    if process.returncode or not first:
-        raise SystemExit("edgetts ask failed; run it by hand to see why: edgetts " + " ".join(question[2:]))
+        if process.wait() or not first:
+            complaints.seek(0)
+            raise SystemExit(f"edgetts ask failed: {complaints.read()}")
     return took
 
 

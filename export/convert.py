@@ -211,10 +211,6 @@ def _write_weights(
         for i, tensor in enumerate(names):
             weights.add_linear(tensor, [parts[i]], [biases[i]] if biases else None)
 
-    linear("token_embd.weight", ["token_embd"])
-    if not arch.tied_embeddings:
-        linear("output.weight", ["output"])
-    weights.add("output_norm.weight", [checkpoint.load("output_norm.weight")])
     norms = ["attn_norm", "ffn_norm"]
     norms += ["attn_q_norm", "attn_k_norm"] if arch.qk_norm else []
     norms += ["post_attention_norm", "post_ffw_norm"] if arch.post_norms else []
@@ -229,6 +225,11 @@ def _write_weights(
         for norm in norms:
             weights.add(f"{prefix}.{norm}.weight", [checkpoint.load(f"{prefix}.{norm}.weight")])
         tell((layer + 1) / arch.layers)
+    # Last, as a scheme may want to know what the layers make of a text before it rounds the head.
+    linear("token_embd.weight", ["token_embd"])
+    if not arch.tied_embeddings:
+        linear("output.weight", ["output"])
+    weights.add("output_norm.weight", [checkpoint.load("output_norm.weight")])
     return notes
 
 

@@ -5,7 +5,8 @@ Knows a checkpoint's layers and which matrices are sensitive; the rounding itsel
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from edgetts.export.calibration import CalibrationPass, calibration_tokens
 from edgetts.export.checkpoint import Checkpoint
-from edgetts.export.schemes import Stored
+from edgetts.export.quantize import Inputs, compensated, fitted, inputs_seen, nearest, relative_error
+from edgetts.export.schemes import Stored, dense, integer
 
 Floats = NDArray[np.float32]
 
@@ -30,28 +32,29 @@ _ALLOWANCE = 0.10
 _SENSITIVE = ("attn_v", "attn_k")
 """What a byte buys most for, first: few rows that all queries share. Of the mean KL that 4 bits cost,
 8 bits here take away 23% and 2% on SmolLM2, 15% and 11% on Qwen2.5-0.5B, for 1.5% and 0.4% more bytes."""
-_ROWS = 1 << 14
-_LAYER = re.compile(r"blk\.(\d+)\.")
+_PLAIN_BITS, _ZERO_BITS, _WIDE_BITS = 5.0, 0.125, 9.0
+"""Bits a weight in blocks of 32: codes and a float32 scale; a 4-bit zero point; codes of 8 bits."""
 
 
 class Int4Scheme:
     """4 bits in blocks of 32 with zero points, errors compensated; 8 bits where a byte buys most.
 
     Layers are quantised one after the other, each with inputs that the layers quantised before it
-    give, so ask for matrices in the order of the layers, then for the head. What a file holds in 4
-    bits that need no offset is kept as it is.
+    give, so ask for matrices in the order of the layers, then for the embedding and the head. What a
+    file holds in 4 bits that need no offset is kept as it is.
     """
 
-    def __init__(self, checkpoint: Checkpoint, tokenizer: Path) -> None:
+    def __init__(self, checkpoint: Checkpoint, tokenizer: Path, progress: Callable[[float], None]) -> None:
         self._checkpoint = checkpoint
         arch = checkpoint.architecture
         self._head = "token_embd.weight" if arch.tied_embeddings else "output.weight"
         self._tokens = calibration_tokens(checkpoint, tokenizer, _TOKENS)
         self._pass = CalibrationPass(checkpoint, self._tokens)
-        self._next = 0
+        self._progress = progress
+        self._layer = 0
         self._ready: dict[str, Stored] = {}
         self._in_8_bits = self._choose_8_bits()
-        self._kept: list[str] = []
+        self._kept = 0
         self._dense: list[str] = []
 
     @property
@@ -61,5 +64,78 @@ class Int4Scheme:
             f"4 bits, blocks of {_BLOCK}, integer zero points; each layer's rounding errors compensated on "
             f"{len(self._tokens)} tokens of calibration text that passed the layers quantised before it"
         ]
-        ...
+        if self._in_8_bits:
+            notes.append(f"8 bits: {', '.join(self._in_8_bits)} of every layer")
+        if self._kept:
+            notes.append(f"kept as the source has them, in 4 bits: {self._kept} matrices")
+        if self._dense:
+            names = ", ".join(self._dense)
+            notes.append(f"stored in fp32, as their rows do not divide into blocks of {_BLOCK}: {names}")
         return tuple(notes)
+
+    def quantize(self, name: str) -> Stored:
+        if not name.startswith("blk."):
+            weights = self._checkpoint.load(name)
+            # A table that only embeds is read row by row: its inputs have no moments.
+            return self._store(name, weights, self._pass.head_inputs if name == self._head else None)
+        while name not in self._ready:
+            self._pass.advance(self._replace)
+            self._layer += 1
+            self._progress(self._layer / self._checkpoint.architecture.layers)
+        return self._ready.pop(name)
+
+    def _replace(self, group: str, inputs: Floats, weights: dict[str, Floats]) -> None:
+        """Quantise a group of matrices that read the same inputs, and let the pass go on with the result."""
+        moments: list[list[Inputs]] = []
+
+        def seen() -> list[Inputs]:
+            if not moments:
+                moments.append(inputs_seen(inputs, _BLOCK))
+            return moments[0]
+
+        for part in _GROUPS[group]:
+            name = f"blk.{self._layer}.{part}.weight"
+            stored = self._store(name, weights[f"{part}.weight"], seen, eight=part in self._in_8_bits)
+            self._ready[name] = stored
+            matrix = stored.matrix
+            weights[f"{part}.weight"] = matrix if isinstance(matrix, np.ndarray) else matrix.dequantize()
+
+    def _store(
+        self,
+        name: str,
+        weights: Floats,
+        inputs: Callable[[], list[Inputs] | Floats] | None,
+        *,
+        eight: bool = False,
+    ) -> Stored:
+        if weights.shape[1] % _BLOCK:
+            self._dense.append(name)
+            return dense(self._checkpoint, name)
+        kept = self._checkpoint.blocks(name)
+        if kept is not None and kept.offsets is None and kept.bits == (8 if eight else 4):
+            self._kept += not eight
+            return integer(self._checkpoint, name, kept, 0.0)
+        if eight:
+            affine = nearest(weights, 8, _BLOCK)
+        elif inputs is None:
+            affine = fitted(weights, _BLOCK)
+        else:
+            known = inputs()
+            affine = compensated(
+                weights, _BLOCK, inputs_seen(known, _BLOCK) if isinstance(known, np.ndarray) else known
+            )
+        return integer(self._checkpoint, name, affine, relative_error(weights, affine))
+
+    def _choose_8_bits(self) -> tuple[str, ...]:
+        """Return the kinds of matrices that fit into the allowance with 8 bits, in all layers or in none."""
+        shapes = [self._checkpoint.shape(name) for name in self._checkpoint.names]
+        total = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+        left = total * (_PLAIN_BITS * _ALLOWANCE - _ZERO_BITS)
+        chosen = []
+        for part in _SENSITIVE:
+            layers = range(self._checkpoint.architecture.layers)
+            size = sum(math.prod(self._checkpoint.shape(f"blk.{layer}.{part}.weight")) for layer in layers)
+            if (extra := size * (_WIDE_BITS - _PLAIN_BITS)) <= left:
+                left -= extra
+                chosen.append(part)
+        return tuple(chosen)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stored import Placed, canonical, placed, stored_matrices
 from tiny import interleave, write_tiny_gguf
 
-from edgetts.bundle import MODEL, WEIGHTS
+from edgetts.bundle import MODEL, PROMPT, WEIGHTS
 from edgetts.export import convert
 from edgetts.runtimes.onnx import OnnxSession
 from edgetts.runtimes.reference import ReferenceSession
@@ -223,6 +223,8 @@ def test_every_tensor_is_stored_once_and_shared(
         for tensor in placed(model.bundle / graph).values():
             assert parts.setdefault(tensor.name, tensor) == tensor
     assert parts == whole, "segments and the whole model use the same tensors at the same places"
+    if PROMPT in model.manifest.files:
+        assert placed(model.bundle / PROMPT) == whole
     assert {tensor.file for tensor in whole.values()} == {WEIGHTS}
     spans = {(tensor.offset, tensor.length) for tensor in whole.values()}
     for (a, m), (b, n) in combinations(sorted(spans), 2):

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import TinyBundle, TinyModel, sealed_copy
+from stored import canonical, stored_matrices
 
-from edgetts.bundle import MODEL, WEIGHTS, TrustRecord
-from edgetts.decoding.session import Branch, Cancelled
+from edgetts.bundle import MODEL, PROMPT, WEIGHTS, TrustRecord
+from edgetts.decoding.session import Branch, Cancellation, Cancelled
 from edgetts.errors import CorruptFile, InvalidInput, OutOfMemory, RuntimeFailure
 from edgetts.runtimes import RUNTIMES, cache, onnx, open_session
 from edgetts.runtimes.onnx import OnnxOptions, OnnxSession
+from edgetts.runtimes.reference import ReferenceSession
 from edgetts.testing import CancelledBySomebodyElse
 
-PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5]
+PROMPT_TOKENS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5]
 
 
 @pytest.fixture
@@ -44,11 +46,11 @@ def block_of(branch: Branch) -> np.ndarray[Any, Any]:
 def test_bytes_are_counted_and_given_back(llama: TinyModel) -> None:
     session = opened(llama)
     assert session.cache_bytes == 0
-    branch, _ = session.prefill(PROMPT)
+    branch, _ = session.prefill(PROMPT_TOKENS)
     one = session.cache_bytes
-    assert one >= len(PROMPT) * session.info.bytes_per_token
+    assert one >= len(PROMPT_TOKENS) * session.info.bytes_per_token
     children = session.fork(branch, 4)
-    assert session.cache_bytes >= one + 4 * len(PROMPT) * session.info.bytes_per_token
+    assert session.cache_bytes >= one + 4 * len(PROMPT_TOKENS) * session.info.bytes_per_token
     session.step([children[2], branch, children[0]], [1, 2, 3])  # moves the branches together
     for done in (children[1], branch, children[3], children[0], children[2]):
         session.free(done)
@@ -59,7 +61,7 @@ def test_bytes_are_counted_and_given_back(llama: TinyModel) -> None:
 @pytest.mark.parametrize("by_segment", [False, True])
 def test_blocks_that_branches_moved_out_of_leave_the_process(llama: TinyModel, by_segment: bool) -> None:
     session = opened(llama, by_segment=by_segment)
-    branch, _ = session.prefill(PROMPT)
+    branch, _ = session.prefill(PROMPT_TOKENS)
     children = session.fork(branch, 2)
     session.step(children, [1, 2])  # binds a pass to the children's blocks
     left = weakref.ref(block_of(branch)), weakref.ref(block_of(children[0]))
@@ -72,7 +74,7 @@ def test_blocks_that_branches_moved_out_of_leave_the_process(llama: TinyModel, b
 def test_outgrown_blocks_leave_the_process(llama: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_SLACK", 1)
     session = opened(llama)
-    branch, _ = session.prefill(PROMPT)
+    branch, _ = session.prefill(PROMPT_TOKENS)
     session.step([branch], [1])
     outgrown = weakref.ref(block_of(branch))
     session.extend(branch, [1] * 100)
@@ -84,7 +86,7 @@ def test_outgrown_blocks_leave_the_process(llama: TinyModel, monkeypatch: pytest
 
 def test_closing_frees_what_branches_hold(llama: TinyModel) -> None:
     session = opened(llama)
-    branches = [session.prefill(PROMPT)[0] for _ in range(2)]
+    branches = [session.prefill(PROMPT_TOKENS)[0] for _ in range(2)]
     blocks = [weakref.ref(block_of(branch)) for branch in branches]
     session.close()
     gc.collect()
@@ -96,21 +98,21 @@ def test_a_full_cache_refuses_and_loses_nothing(llama: TinyModel, monkeypatch: p
     monkeypatch.setattr(cache, "_SLACK", 0)
     per_row = 64 * 8 * llama.arch.layers * llama.arch.kv_heads * llama.arch.head_dim
     session, reference = opened(llama, memory_bytes=4 * per_row), llama.reference()
-    branch, _ = session.prefill(PROMPT)
-    twin, _ = reference.prefill(PROMPT)
+    branch, _ = session.prefill(PROMPT_TOKENS)
+    twin, _ = reference.prefill(PROMPT_TOKENS)
     children = session.fork(branch, 2)
     used = session.cache_bytes
     assert used == 3 * per_row
     for refused in (
         lambda: session.fork(branch, 2),
-        lambda: session.prefill(PROMPT * 6),
-        lambda: session.extend(branch, PROMPT * 5 * 4),  # four times as long as what there is
+        lambda: session.prefill(PROMPT_TOKENS * 6),
+        lambda: session.extend(branch, PROMPT_TOKENS * 5 * 4),  # four times as long as what there is
         lambda: session.step([branch, children[0]], [1, 2]),  # moving them together needs two rows more
     ):
         with pytest.raises(OutOfMemory, match="MB"):
             refused()
         assert session.cache_bytes == used
-        assert [b.length for b in (branch, *children)] == [len(PROMPT)] * 3
+        assert [b.length for b in (branch, *children)] == [len(PROMPT_TOKENS)] * 3
     logits = session.step([children[1]], [7])
     np.testing.assert_allclose(logits, reference.step([twin], [7]), atol=1e-4)
     session.free(children[0])
@@ -125,7 +127,7 @@ def test_memory_that_the_machine_refuses_is_out_of_memory(
     llama: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = opened(llama)
-    branch, _ = session.prefill(PROMPT)
+    branch, _ = session.prefill(PROMPT_TOKENS)
     used = session.cache_bytes
 
     def refuse(*arguments: object) -> None:
@@ -133,7 +135,7 @@ def test_memory_that_the_machine_refuses_is_out_of_memory(
 
     with monkeypatch.context() as patch:
         patch.setattr(cache.np, "zeros", refuse)
-        for call in (lambda: session.fork(branch, 1), lambda: session.prefill(PROMPT)):
+        for call in (lambda: session.fork(branch, 1), lambda: session.prefill(PROMPT_TOKENS)):
             with pytest.raises(OutOfMemory):
                 call()
     assert session.cache_bytes == used
@@ -143,10 +145,10 @@ def test_memory_that_the_machine_refuses_is_out_of_memory(
 
 def test_few_passes_stay_bound(llama: TinyModel) -> None:
     session = opened(llama)
-    branch, _ = session.prefill(PROMPT)
+    branch, _ = session.prefill(PROMPT_TOKENS)
     for length in range(1, 20):
         session.extend(branch, [1] * length)
-        session.truncate(branch, len(PROMPT))
+        session.truncate(branch, len(PROMPT_TOKENS))
     assert len(session._passes) <= onnx._BINDINGS
     session.free(branch)
     assert not session._passes
@@ -160,18 +162,18 @@ def test_few_passes_stay_bound(llama: TinyModel) -> None:
 def test_a_prefill_is_cancelled_between_and_inside_chunks(llama: TinyModel, by_segment: bool) -> None:
     session = opened(llama, chunk=4, by_segment=by_segment)
     never = CancelledBySomebodyElse(99)
-    session.free(session.prefill(PROMPT, never)[0])
+    session.free(session.prefill(PROMPT_TOKENS, never)[0])
     assert never.looks >= 3, "at least one look for each of the three chunks"
     for look in range(1, never.looks + 1):
         with pytest.raises(Cancelled):
-            session.prefill(PROMPT, CancelledBySomebodyElse(look))
+            session.prefill(PROMPT_TOKENS, CancelledBySomebodyElse(look))
         assert session.cache_bytes == 0
     session.close()
 
 
 def test_a_pass_that_fails_changes_nothing(llama: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     session, reference = opened(llama, chunk=4), llama.reference()
-    branch, _ = session.prefill(PROMPT)
+    branch, _ = session.prefill(PROMPT_TOKENS)
     children = session.fork(branch, 2)
     used = session.cache_bytes
 
@@ -181,22 +183,22 @@ def test_a_pass_that_fails_changes_nothing(llama: TinyModel, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(onnx._Pass, "run", fail)
         for call in (
-            lambda: session.prefill(PROMPT),
+            lambda: session.prefill(PROMPT_TOKENS),
             lambda: session.step(children, [1, 2]),
             lambda: session.extend(branch, [1, 2]),
         ):
             with pytest.raises(RuntimeFailure, match="the device is lost"):
                 call()
     assert session.cache_bytes == used
-    assert [b.length for b in (branch, *children)] == [len(PROMPT)] * 3
-    twins = [reference.prefill(PROMPT)[0] for _ in range(2)]
+    assert [b.length for b in (branch, *children)] == [len(PROMPT_TOKENS)] * 3
+    twins = [reference.prefill(PROMPT_TOKENS)[0] for _ in range(2)]
     np.testing.assert_allclose(session.step(children, [1, 2]), reference.step(twins, [1, 2]), atol=1e-4)
     session.close()
 
 
 def test_logits_lent_to_one_thread_are_not_written_for_another(llama: TinyModel) -> None:
     session = opened(llama)
-    branch, _ = session.prefill(PROMPT)
+    branch, _ = session.prefill(PROMPT_TOKENS)
     zero, one, _, three = session.fork(branch, 4)
     lent = session.step([zero], [1])
     kept = lent.copy()
@@ -224,6 +226,111 @@ def test_exits_are_offered_where_a_pass_can_stop(llama: TinyModel) -> None:
     assert llama.manifest.cuts == (1, 2, 3)
     assert opened(llama).capabilities.exits == ()
     assert opened(llama, by_segment=True).capabilities.exits == (1, 2, 3)
+
+
+# Long prompts, which have a graph of their own where weights have 4 bits
+
+LONG = [(i * i * 3 + i) % 300 for i in range(200)]
+
+
+@pytest.fixture
+def four_bits(tiny_bundle: TinyBundle) -> TinyModel:
+    return tiny_bundle("llama", quantize="keep", quant="Q4_0")
+
+
+def exact_logits(model: TinyModel, tokens: list[int]) -> np.ndarray[Any, Any]:
+    """Run the stored weights, as they are, in float32."""
+    vectors = {name: tensor for name, tensor in model.weights.items() if tensor.ndim == 1}
+    matrices = canonical(model.arch, stored_matrices(model.bundle))
+    return ReferenceSession(model.arch, (matrices | vectors).__getitem__, context=256).prefill(tokens)[1]
+
+
+def test_long_prompts_are_read_exactly(four_bits: TinyModel) -> None:
+    expected = exact_logits(four_bits, LONG)
+    session = opened(four_bits, chunk=64)
+    np.testing.assert_allclose(session.prefill(LONG)[1], expected, atol=1e-3)
+    rounded = session.prefill(LONG[:191])[1]
+    assert np.abs(rounded - exact_logits(four_bits, LONG[:191])).max() > 1e-3, "shorter ones are not"
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "options", [{"long_prompt": None}, {"long_prompt": 201}, {"by_segment": True}], ids=str
+)
+def test_the_graph_for_long_prompts_can_be_left_out(four_bits: TinyModel, options: dict[str, Any]) -> None:
+    session = opened(four_bits, **options)
+    assert np.abs(session.prefill(LONG)[1] - exact_logits(four_bits, LONG)).max() > 1e-3
+    session.close()
+
+
+def test_the_graph_for_long_prompts_needs_room(four_bits: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Memory:
+        available = 1000
+
+    monkeypatch.setattr(onnx.psutil, "virtual_memory", Memory)
+    session = opened(four_bits)
+    assert np.abs(session.prefill(LONG)[1] - exact_logits(four_bits, LONG)).max() > 1e-3
+    session.close()
+
+
+def test_bundles_without_4_bits_have_no_second_graph(llama: TinyModel, four_bits: TinyModel) -> None:
+    assert PROMPT in four_bits.manifest.files
+    assert PROMPT not in llama.manifest.files
+    assert opened(llama).prefill(LONG)[1].shape == (304,)
+
+
+def test_a_long_prompt_goes_on_like_any_other(four_bits: TinyModel) -> None:
+    session = opened(four_bits, chunk=64)
+    branch, _ = session.prefill(LONG)
+    rows = session.step(session.fork(branch, 3), [1, 2, 1]).copy()
+    np.testing.assert_allclose(rows[0], rows[2], atol=1e-6)
+    expected = exact_logits(four_bits, [*LONG, 1])
+    assert np.abs(rows[0] - expected).max() < 0.5  # one token's activations are rounded
+    session.truncate(branch, 20)
+    assert session.extend(branch, [1]).shape == (1, 304)
+    session.close()
+
+
+def test_a_broken_graph_for_long_prompts_is_told_when_needed(four_bits: TinyModel, tmp_path: Path) -> None:
+    def damage(directory: Path, body: dict[str, Any]) -> None:
+        (directory / PROMPT).write_bytes(b"not a graph")
+
+    session = OnnxSession.open(sealed_copy(four_bits.bundle, tmp_path, damage), threads=1)
+    assert session.prefill(LONG[:50])[1].shape == (304,)
+    used = session.cache_bytes
+    for _ in range(2):
+        with pytest.raises(CorruptFile, match="cannot load the bundle"):
+            session.prefill(LONG)
+        assert session.cache_bytes == used
+    session.close()
+
+
+def test_a_cancelled_long_prompt_leaves_nothing(four_bits: TinyModel) -> None:
+    for look in range(1, 9):
+        session = opened(four_bits, chunk=64)
+        with pytest.raises(Cancelled):
+            session.prefill(LONG, CancelledBySomebodyElse(look))
+        assert session.cache_bytes == 0
+        np.testing.assert_allclose(session.prefill(LONG)[1], exact_logits(four_bits, LONG), atol=1e-3)
+        session.close()
+
+
+def test_a_session_may_be_closed_between_the_chunks_of_a_prompt(llama: TinyModel) -> None:
+    session = opened(llama, chunk=4)
+
+    class Closing(Cancellation):
+        looks = 0
+
+        @property
+        def requested(self) -> bool:
+            self.looks += 1
+            if self.looks == 2:
+                session.close()
+            return False
+
+    with pytest.raises(InvalidInput, match="closed"):
+        session.prefill(PROMPT_TOKENS, Closing())
+    assert session.cache_bytes == 0
 
 
 # Options
@@ -273,7 +380,9 @@ def test_runtimes_go_by_name(llama: TinyModel) -> None:
 def test_every_runtime_named_can_be_opened(llama: TinyModel, name: str) -> None:
     session = open_session(name, llama.bundle)
     np.testing.assert_allclose(
-        session.prefill(PROMPT)[1], llama.reference().prefill(PROMPT)[1], atol=session.capabilities.tolerance
+        session.prefill(PROMPT_TOKENS)[1],
+        llama.reference().prefill(PROMPT_TOKENS)[1],
+        atol=session.capabilities.tolerance,
     )
     session.close()
 

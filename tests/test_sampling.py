@@ -250,6 +250,27 @@ def test_of_equals_the_lowest_id_wins() -> None:
     assert set(drawn(np.zeros(9, np.float32), 300, temperature=1.0, top_k=3)) == {0, 1, 2}
 
 
+def test_a_nucleus_is_the_smallest_that_reaches_its_share() -> None:
+    """Four even tokens: two reach a half, and nothing rounds."""
+    for top_p, expected in ((0.25, {0}), (0.5, {0, 1}), (0.51, {0, 1, 2}), (0.75, {0, 1, 2})):
+        assert set(drawn(np.zeros(4, np.float32), 200, temperature=1.0, top_p=top_p)) == expected
+
+
+@pytest.mark.parametrize("number", [0.0, 1 - 2**-53])
+@pytest.mark.parametrize("size", [5, 700])
+@pytest.mark.parametrize("filters", [{}, {"top_k": 3}, {"top_p": 0.9}, {"min_p": 0.01}], ids=str)
+def test_the_generators_ends_draw_possible_tokens(number: float, size: int, filters: dict[str, Any]) -> None:
+    class Stuck:
+        def random(self) -> float:
+            return number
+
+    logits = np.full(size, -np.inf, np.float32)
+    logits[[2, 3]] = [0.1, 0.0]
+    sampler = Sampler(SamplingParams(temperature=1.0, **filters))
+    sampler._random = Stuck()  # type: ignore[assignment]
+    assert sampler.draw(logits).token == (2 if number == 0 else 3)
+
+
 @pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-38, 1e-39, 1e-45, 5e-324])
 def test_the_coldest_temperatures_are_greedy(temperature: float) -> None:
     for params in ({}, {"top_k": 4}, {"top_p": 0.9}, {"min_p": 0.1}):
