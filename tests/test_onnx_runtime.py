@@ -247,7 +247,7 @@ def exact_logits(model: TinyModel, tokens: list[int]) -> np.ndarray[Any, Any]:
 
 def test_long_prompts_are_read_exactly(four_bits: TinyModel) -> None:
     expected = exact_logits(four_bits, LONG)
-    session = opened(four_bits, chunk=64)
+    session = opened(four_bits, chunk=64, long_prompt=192)
     np.testing.assert_allclose(session.prefill(LONG)[1], expected, atol=1e-3)
     rounded = session.prefill(LONG[:191])[1]
     assert np.abs(rounded - exact_logits(four_bits, LONG[:191])).max() > 1e-3, "shorter ones are not"
