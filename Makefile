@@ -29,7 +29,10 @@ lint: setup-dev
 	$(BIN)/python tools/check_types.py
 
 bench: setup-dev
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/batch.py
+	$(BIN)/python benchmarks/prefill.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -60,9 +60,10 @@ DEFAULT_TIMES = StepTimes((1, 8), (0.05, 0.12), 100.0, "default")
 def measure_steps(session: Session, clock: Callable[[], float] = time.perf_counter) -> StepTimes:
     """Time a short prefill and a few passes at each width; takes about as long as 60 plain steps."""
     vocab = session.info.vocab
-    if session.info.context < _PROMPT + _REPEATS + 1:
+    length = min(_PROMPT, session.info.context - _REPEATS - 1)
+    if length < 1:
         return DEFAULT_TIMES
-    prompt = [7919 * i % vocab for i in range(_PROMPT)]
+    prompt = [7919 * i % vocab for i in range(length)]
     session.free(session.prefill(prompt)[0])  # the first pass of a shape allocates
     began = clock()
     branch, _ = session.prefill(prompt)
