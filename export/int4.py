@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetts.errors import CorruptFile
 from edgetts.export.blocks import Affine
 from edgetts.export.calibration import CalibrationPass, calibration_tokens
 from edgetts.export.checkpoint import Checkpoint
+from edgetts.export.mapped_file import DAMAGED_HINT
 from edgetts.export.quantize import Inputs, compensated, fitted, inputs_seen, nearest, relative_error
 from edgetts.export.schemes import Stored, dense, integer
 
@@ -97,6 +99,13 @@ class Int4Scheme:
 
     def _replace(self, group: str, inputs: Floats, weights: dict[str, Floats]) -> None:
         """Quantise a group of matrices that read the same inputs, and let the pass go on with the result."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = np.einsum("ij,ij->i", inputs, inputs)
+        if not np.isfinite(power).all():
+            raise CorruptFile(
+                f"Layer {self._layer} of {self._checkpoint.source_name} computes values that are not finite.",
+                hint=DAMAGED_HINT,
+            )
         moments: list[list[Inputs]] = []
 
         def seen() -> list[Inputs]:
@@ -107,7 +116,7 @@ class Int4Scheme:
         for part in _GROUPS[group]:
             name = f"blk.{self._layer}.{part}.weight"
             eight = part in self._in_8_bits
-            if not eight and len(_GROUPS[group]) == 1 and _is_massive(inputs):
+            if not eight and len(_GROUPS[group]) == 1 and _is_massive(power):
                 eight = self._afford(name)
             stored = self._store(name, weights[f"{part}.weight"], seen, eight=eight)
             self._ready[name] = stored
@@ -173,6 +182,5 @@ class Int4Scheme:
         return tuple(chosen), left
 
 
-def _is_massive(inputs: Floats) -> bool:
-    power = np.einsum("ij,ij->i", inputs, inputs)
+def _is_massive(power: Floats) -> bool:
     return bool(power.max() > _MASSIVE * np.median(power))

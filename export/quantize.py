@@ -56,7 +56,7 @@ def nearest(weights: Floats, bits: int, block: int) -> Affine:
         part = weights[at : at + step].reshape(-1, cols // block, block)
         largest = np.take_along_axis(part, np.abs(part).argmax(axis=-1)[..., None], axis=-1)[..., 0]
         scale = np.asarray(largest / -half, np.float32)
-        inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
+        inverse = _inverse(scale)
         rounded = np.clip(np.rint(part * inverse[..., None]) + half, 0, 2 * half - 1)
         codes[at : at + step] = rounded.reshape(-1, cols).astype(np.uint8)
         scales[at : at + step] = scale
@@ -271,7 +271,7 @@ def _grids(lowest: Floats, highest: Floats) -> Iterator[_Grid]:
 
 def _inverse(scale: Floats) -> Floats:
     # A block of subnormal numbers becomes one of zeros: their inverses would be infinite.
-    return np.divide(1, scale, out=np.zeros_like(scale), where=scale >= np.finfo(np.float32).tiny)
+    return np.divide(1, scale, out=np.zeros_like(scale), where=np.abs(scale) >= np.finfo(np.float32).tiny)
 
 
 def _turn(source: NDArray[Any], target: NDArray[Any]) -> None:
