@@ -142,7 +142,9 @@ class GenAI:
 
     def decode(self, prompt: str, tokens: int) -> Figures:
         ids = self._tokenizer.encode(prompt)
-        generator = self._generator(len(ids) + tokens, do_sample=False)
+        # Its own quantisation may make it end at once, where the others go on.
+        length = len(ids) + tokens
+        generator = self._generator(length, do_sample=False, min_length=length)
         stream, times = self._tokenizer.create_stream(), []
         began = clock()
         generator.append_tokens(ids)
