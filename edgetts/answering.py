@@ -57,10 +57,11 @@ class Answering:
             if one.sample not in self._transcripts:
                 self._transcripts[one.sample] = Transcript(self._tokenizer, self._sampling.stop)
             transcript = self._transcripts[one.sample]
-            if one.token is not None:
+            if one.token is not None and not transcript.stopped:
                 yield from self._delta(one.sample, transcript.push(one.token))
-                if transcript.stopped and one.finish is None:
-                    decoder.end(one.sample, "stop")
+                if transcript.stopped:
+                    # A pass may have drawn more tokens than the text needed.
+                    decoder.end(one.sample, "stop", keep=transcript.tokens)
         yield from self._close_ended(decoder)
 
     def end(self, decoder: ParallelDecoder, stop: StopReason) -> Iterator[Event]:

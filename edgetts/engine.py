@@ -19,18 +19,35 @@ from edgetts.control.cost import CostModel
 from edgetts.control.planner import Request
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.session import Cancellation, Cancelled, Session
-from edgetts.errors import InvalidInput, PromptTooLong
+from edgetts.decoding.speculation import DRAFTERS, Acceptance, NgramDrafter, PassCosts, Speculator
+from edgetts.errors import InvalidInput, PromptTooLong, Unsupported
 from edgetts.meter import Meter
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
 from edgetts.tokenizer import Tokenizer
-from edgetts.types import Answer, Event, Finished, Plan, PlanMade, SamplingParams, StopReason, TextDelta
+from edgetts.types import (
+    LONGEST_DRAFT,
+    Answer,
+    DecodeMode,
+    DecodeParams,
+    Event,
+    Finished,
+    Plan,
+    PlanMade,
+    SamplingParams,
+    StopReason,
+    TextDelta,
+)
 
 Prompt = str | Sequence[Message]
 
 # Tokens of an answer as expected before any was seen, and how many answers that guess weighs.
 _TYPICAL_LENGTH = 200
 _GUESS_WEIGHT = 4
+# Guesses verified in a pass where the caller wants speculation and names no length.
+_FORCED_LENGTH = 4
+# What a sample alone may get from a pass where everything repeats; a cap on lengths, not a prediction.
+_TOKENS_PER_PASS = 4.0
 
 
 class Engine:
@@ -56,6 +73,9 @@ class Engine:
         self._clock = clock
         self._memory_free = memory_free or available_memory
         self._lengths: deque[int] = deque(maxlen=64)
+        # What speculation learns of the model and the device outlives an answer.
+        self._acceptance = Acceptance()
+        self._pass_costs = PassCosts(times.at)
         self._closed = False
 
     @property
@@ -75,13 +95,14 @@ class Engine:
         sampling: SamplingParams | None = None,
         system: str | None = None,
         answer_format: AnswerFormat | str = "auto",
+        decode: DecodeParams | DecodeMode = "auto",
         cancel: Cancellation | None = None,
     ) -> Answer:
         """Answer a question, or the last message of a chat, within a budget.
 
         Without a budget one sample is drawn. `answer_format` says how answers are found in texts
-        when several samples vote: see `AnswerFormat.parse`. When `cancel` is requested, the answer
-        is what there is by then. Raises InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits.
+        when several samples vote: see `AnswerFormat.parse`. `decode` chooses how tokens are computed,
+        not which. When `cancel` is requested, the answer is what there is by then. Raises InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits.
         """
         for event in self.stream(
             prompt,
@@ -89,6 +110,7 @@ class Engine:
             sampling=sampling,
             system=system,
             answer_format=answer_format,
+            decode=decode,
             cancel=cancel,
         ):
             if isinstance(event, Finished):
@@ -103,6 +125,7 @@ class Engine:
         sampling: SamplingParams | None = None,
         system: str | None = None,
         answer_format: AnswerFormat | str = "auto",
+        decode: DecodeParams | DecodeMode = "auto",
         cancel: Cancellation | None = None,
     ) -> Iterator[Event]:
         """Answer as `answer` does, yielding events: plans, text, finished samples, and Finished last.
@@ -114,15 +137,20 @@ class Engine:
         cancel = cancel or Cancellation()
         if isinstance(answer_format, str):
             answer_format = AnswerFormat.parse(answer_format)
+        if not isinstance(decode, DecodeParams):
+            decode = DecodeParams(decode)
         if self._closed:
             raise InvalidInput("The engine is closed.", hint="Load the model again.")
         meter = Meter(self._clock)
         tokens = encode_chat(self.tokenizer, self._template, _messages(prompt, system))
         meter.prompt_tokens = len(tokens)
         controller = Controller(budget, CostModel(self._times), self._clock, meter.began)
-        plan = controller.make_plan(self._request(tokens, sampling))
+        speculator = self._speculator(decode)
+        if speculator is not None:
+            meter.speculation = speculator.summary
+        plan = controller.make_plan(self._request(tokens, sampling, speculator is not None))
         # From here on it is a generator: what was wrong was said at the call.
-        return self._run(tokens, plan, controller, budget, sampling, answer_format, cancel, meter)
+        return self._run(tokens, plan, controller, budget, sampling, answer_format, speculator, cancel, meter)
 
     def _run(
         self,
@@ -132,6 +160,7 @@ class Engine:
         budget: Budget,
         sampling: SamplingParams,
         answer_format: AnswerFormat,
+        speculator: Speculator | None,
         cancel: Cancellation,
         meter: Meter,
     ) -> Iterator[Event]:
@@ -156,6 +185,7 @@ class Engine:
             prompt_tokens=tokens,
             max_tokens=plan.max_tokens,
             greedy_first=plan.samples > 1 or sampling.temperature is None,
+            speculator=speculator,
         )
         try:
             first = min(plan.width, plan.samples)
@@ -169,7 +199,7 @@ class Engine:
                 if (stop := run.decided(cancel.requested)) is not None:
                     break
                 running = {i: len(decoder.traces[i].tokens) for i in decoder.active}
-                do = controller.direct(running, len(decoder.traces), decoder.generated)
+                do = controller.direct(running, len(decoder.traces), decoder.generated, decoder.widest)
                 for sample in do.cut:
                     decoder.end(sample, do.reason)
                 if do.cut and controller.plan is not plan:
@@ -182,9 +212,9 @@ class Engine:
                     last = len(decoder.traces) + do.start == plan.samples
                     drawn = decoder.start(do.start, last=last)
                     continue
-                began, width = self._clock(), len(decoder.active)
-                drawn = decoder.step()
-                controller.observe_pass(width, self._clock() - began)
+                began = self._clock()
+                drawn = decoder.step(do.most)
+                controller.observe_pass(decoder.last_width, self._clock() - began)
             yield from run.end(decoder, stop)
         finally:
             if not self._closed:  # the session has freed every branch with the model
@@ -207,7 +237,31 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _request(self, tokens: list[int], sampling: SamplingParams) -> Request:
+    def _speculator(self, decode: DecodeParams) -> Speculator | None:
+        """Return what drafts for one answer; None where its mode or its session decodes plainly."""
+        able = self.session.capabilities.extend and self.session.capabilities.truncate
+        if decode.drafters is not None and (unknown := set(decode.drafters) - set(DRAFTERS)):
+            raise InvalidInput(
+                f"There is no drafter {', '.join(sorted(unknown))}.", hint=f"There is: {', '.join(DRAFTERS)}."
+            )
+        if decode.mode == "speculative" and not able:
+            raise Unsupported(
+                f"The {self.session.info.runtime} runtime cannot verify drafts.",
+                hint="Decode with mode plain.",
+            )
+        if decode.mode == "plain" or not able or decode.drafters == ():
+            return None
+        always = decode.mode == "speculative"
+        return Speculator(
+            lambda prompt, others: [NgramDrafter(prompt, others)],
+            self._acceptance,
+            self._pass_costs,
+            longest=decode.length or (_FORCED_LENGTH if always else LONGEST_DRAFT),
+            always=always,
+            clock=self._clock,
+        )
+
+    def _request(self, tokens: list[int], sampling: SamplingParams, speculative: bool) -> Request:
         info = self.session.info
         room = info.context - len(tokens)
         if room < 1:
@@ -227,6 +281,7 @@ class Engine:
             runtime=info.runtime,
             seconds=None,
             deterministic=sampling.temperature == 0,
+            tokens_per_pass=_TOKENS_PER_PASS if speculative else 1.0,
         )
 
     def _expected_length(self) -> int:

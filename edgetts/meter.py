@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from edgetts.types import Sample, Usage
+from edgetts.types import Sample, Speculation, Usage
 
 
 class Meter:
@@ -15,6 +15,8 @@ class Meter:
         self._clock = clock
         self.began = clock()
         self.prompt_tokens = 0
+        self.speculation: Callable[[], Speculation | None] = lambda: None
+        """Asked for its sum at the end."""
         self._first: float | None = None
         self._at_first = 0
 
@@ -42,6 +44,7 @@ class Meter:
             time_to_first_token=None if self._first is None else self._first - self.began,
             tokens_per_second=rate,
             peak_memory_bytes=peak_memory_bytes(),
+            speculation=self.speculation(),
         )
 
 

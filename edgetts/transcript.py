@@ -15,6 +15,8 @@ class Transcript:
         self._matcher = StopMatcher(stops)
         self._pieces: list[str] = []
         self.stopped = False
+        self.tokens = 0
+        """Tokens taken, the one that completed a stop string among them."""
 
     @property
     def text(self) -> str:
@@ -22,6 +24,7 @@ class Transcript:
 
     def push(self, token: int) -> str:
         """Take a token; return the text that is certain now. Sets `stopped` when a stop string appeared."""
+        self.tokens += 1
         return self._keep(self._stream.push(token))
 
     def finish(self) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from edgetts.errors import InvalidInput
 
 FinishReason = Literal["end", "stop", "length", "deadline", "budget", "pruned", "cancelled"]
 StopReason = Literal["complete", "vote-decided", "deadline", "tokens", "cancelled"]
+DecodeMode = Literal["auto", "plain", "speculative"]
+"""auto: speculate where it is expected to be faster. speculative: verify every guess there is."""
 
 
+LONGEST_DRAFT = 8
+"""Tokens guessed ahead at most in one pass."""
 SPREAD_TEMPERATURE = 0.7
 """Temperature of samples that are to differ, where the caller names none."""
 
@@ -56,6 +60,29 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True)
+class DecodeParams:
+    """How tokens are computed; not which. Checked when made.
+
+    mode: plain, a token a pass; speculative, verify guesses whenever there are some; auto, where that is
+    expected to be faster on this device. drafters: who may guess, None is everyone there is. length:
+    guesses verified in a pass at most; in speculative mode None is 4.
+    """
+
+    mode: DecodeMode = "auto"
+    drafters: tuple[str, ...] | None = None
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(DecodeMode):
+            raise InvalidInput(
+                f"There is no decoding {self.mode!r}.",
+                hint=f"Choose one of: {', '.join(get_args(DecodeMode))}.",
+            )
+        if self.length is not None and not 1 <= self.length <= LONGEST_DRAFT:
+            raise InvalidInput(f"A draft has 1 to {LONGEST_DRAFT} tokens, not {self.length}.")
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One drawn answer: token ids with the natural log-probs the model gave them at temperature 1."""
 
@@ -71,6 +98,29 @@ class Sample:
     def complete(self) -> bool:
         """Whether the model itself ended it."""
         return self.finish_reason in ("end", "stop")
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """What drafting and verifying did. Positions count from the first guess of a pass."""
+
+    passes: int
+    """Passes in which guesses could have been verified, those with none included."""
+    tokens: int
+    """Tokens these passes emitted."""
+    drafted: tuple[int, ...]
+    """Guesses verified, by position."""
+    accepted: tuple[int, ...]
+    """Of those, the ones that were right, by position."""
+    by_drafter: dict[str, tuple[int, int]]
+    """Guesses verified and accepted, by who made them."""
+    seconds: float
+    seconds_saved: float
+    """Beside plain decoding, as far as this device's pass times tell; negative where it lost."""
+
+    @property
+    def tokens_per_pass(self) -> float:
+        return self.tokens / self.passes if self.passes else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +142,8 @@ class Usage:
     """The process's largest resident size so far."""
     joules: float | None = None
     joules_source: str | None = None
+    speculation: Speculation | None = None
+    """None where nothing could be drafted: plain decoding, or samples side by side."""
 
 
 @dataclass(frozen=True, slots=True)

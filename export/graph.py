@@ -8,7 +8,8 @@ A segment computes layers [start, stop). Inputs: `input_ids` int64 [B, S] in the
 int32 [1], the longest row after the pass; `past_key.N`, `past_value.N` float [B, kv_heads, T,
 head_dim], which the caller binds to the `present` outputs as well, so that the cache is written in
 place. The last segment takes `positions` int64 [n], indices into the B*S tokens, and returns
-`logits` float [n, vocab]; the others return `hidden`.
+`logits` float [n, vocab] and `features` float [n, hidden], the normalised hidden states that the
+logits are made of; the others return `hidden`.
 """
 
 from __future__ import annotations
@@ -336,6 +337,12 @@ class SegmentGraph:
         flat = self._constant("tokens", TensorProto.INT64, [3], [-1, 1, arch.hidden])
         tokens = self._op("Reshape", [x, flat], "final.tokens")
         chosen = self._op("Gather", [tokens, positions], "final.chosen", axis=0)
+        # What draft heads read: it is there anyway, so that returning it costs nothing.
+        row = self._constant("features.shape", TensorProto.INT64, [2], [-1, arch.hidden])
+        self._op("Reshape", [chosen, row], "features")
+        self._outputs.append(
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["selected", arch.hidden])
+        )
         head = "token_embd.weight" if arch.tied_embeddings else "output.weight"
         rows = self._constant("logits.shape", TensorProto.INT64, [2], [-1, arch.vocab])
         self._op("Reshape", [self._linear(head, chosen), rows], "logits")

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from edgetts.bundle import MODEL, PROMPT, Manifest, TrustRecord, open_bundle
-from edgetts.decoding.session import Branch, Cancellation, Cancelled, Capabilities, Logits, SessionInfo
+from edgetts.decoding.session import (
+    Branch,
+    Cancellation,
+    Cancelled,
+    Capabilities,
+    Features,
+    Logits,
+    SessionInfo,
+)
 from edgetts.errors import CorruptFile, InvalidInput, PromptTooLong, RuntimeFailure
 from edgetts.runtimes.cache import Arena, CachedBranch, CacheLimit, CacheShape
 from edgetts.runtimes.hardware import cores_busy_elsewhere, physical_cores
@@ -103,6 +111,8 @@ class _Pass:
         }
         values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
         values["logits"] = ort.OrtValue.ortvalue_from_numpy(self.logits)
+        self.features = np.zeros((selected, hidden), np.float32)
+        values["features"] = ort.OrtValue.ortvalue_from_numpy(self.features)
         for layer in range(arena.shape.layers):
             for kind, blocks in (("key", arena.keys), ("value", arena.values)):
                 rows = blocks[layer][first : first + batch]
@@ -151,6 +161,7 @@ class OnnxSession:
         self._shape = CacheShape(arch.layers, arch.kv_heads, arch.head_dim, manifest.context)
         self._limit = CacheLimit(options.memory_bytes)
         self._lock = threading.RLock()
+        self._latest = threading.local()
         self._passes: dict[tuple[Arena, int, int, int, int, int], _Pass] = {}
         self._closed = False
         self._info = SessionInfo(
@@ -188,7 +199,7 @@ class OnnxSession:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(exits=self._info.cuts if self._options.by_segment else ())
+        return Capabilities(exits=self._info.cuts if self._options.by_segment else (), hidden_states=True)
 
     @property
     def cache_bytes(self) -> int:
@@ -269,6 +280,12 @@ class OnnxSession:
             self._check_tokens(tokens)
             self._check_room(own.length + len(tokens))
             return self._append(own, tokens, range(len(tokens)))
+
+    def features(self) -> Features:
+        latest: Features | None = getattr(self._latest, "features", None)
+        if latest is None:
+            raise InvalidInput("This thread has computed nothing yet.")
+        return latest
 
     def truncate(self, branch: Branch, length: int) -> None:
         with self._lock:
@@ -369,6 +386,8 @@ class OnnxSession:
             if cancel is not None and cancel.requested:
                 raise Cancelled from error
             raise RuntimeFailure(f"ONNX Runtime failed: {_first_line(error)}") from error
+        else:
+            self._latest.features = bound.features
         finally:
             if cancel is not None:
                 cancel.unregister(terminate)
@@ -471,7 +490,7 @@ def _ports(graph: ort.InferenceSession) -> set[str]:
 
 def _expected_ports(manifest: Manifest, by_segment: bool) -> set[str]:
     """Name the inputs and outputs that the graphs of a manifest's model have together."""
-    names = {"input_ids", "seqlens", "total_length", "positions", "logits"}
+    names = {"input_ids", "seqlens", "total_length", "positions", "logits", "features"}
     if by_segment and manifest.cuts:
         names |= {"hidden", "hidden.out"}
     for layer in range(manifest.architecture.layers):

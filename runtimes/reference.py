@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetts.architecture import Architecture, rope_tables
-from edgetts.decoding.session import Branch, Cancellation, Cancelled, Capabilities, Logits, SessionInfo
-from edgetts.errors import InvalidInput, PromptTooLong
+from edgetts.decoding.session import (
+    Branch,
+    Cancellation,
+    Cancelled,
+    Capabilities,
+    Features,
+    Logits,
+    SessionInfo,
+)
+from edgetts.errors import InvalidInput, PromptTooLong, Unsupported
 
 Floats = NDArray[np.float32]
 Load = Callable[[str], Floats]
@@ -250,6 +258,9 @@ class ReferenceSession:
 
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
         return self._append(self._own(branch)[0], tokens)
+
+    def features(self) -> Features:
+        raise Unsupported("This session cannot return hidden states.")
 
     def truncate(self, branch: Branch, length: int) -> None:
         own, caches = self._own(branch)

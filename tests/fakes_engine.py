@@ -49,7 +49,8 @@ class ScriptedSession(FakeSession):
 
     Scripts are bytes: the tiny vocabulary's first 256 tokens are the bytes. `clock` moves by the
     curve `times` at every pass, times what `load` yields next (how much longer passes take than was
-    measured). `prefill_factor` does the same to reading the prompt.
+    measured). `prefill_factor` does the same to reading the prompt. A token takes a pass, unless
+    `capabilities` say that it can extend: then it can be drafted for.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class ScriptedSession(FakeSession):
         super().__init__(
             ToyModel(size, lambda prefix: first, frozenset({self.end})),
             context=context,
-            capabilities=capabilities,
+            capabilities=capabilities or Capabilities(tolerance=0.0, extend=False),
             most_branches=most_branches,
         )
         # Far enough apart that no temperature in use draws anything but what the script says.
@@ -97,18 +98,36 @@ class ScriptedSession(FakeSession):
         self.before_step(len(self.widths))
         logits = super().step(branches, tokens)
         for row, branch in enumerate(branches):
-            if id(branch) not in self._said:
-                # Samples are listed in the order in which they were started.
-                self._said[id(branch)] = (self._scripts[len(self._kept)], branch.length)
-                self._kept.append(branch)  # so that no other branch gets its id
-            script, began = self._said[id(branch)]
-            at = branch.length - began
-            logits[row] = self._rows[script[at] if at < len(script) else self.end]
+            logits[row] = self._says(branch, branch.length)
+        self._pass(len(branches))
+        return logits
+
+    def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
+        self.before_step(len(self.widths))
+        before = branch.length
+        logits = super().extend(branch, tokens)
+        self.widths.append(len(tokens))
+        for row in range(len(tokens)):
+            logits[row] = self._says(branch, before + row + 1)
+        self._pass(len(tokens))
+        return logits
+
+    def _says(self, branch: Branch, length: int) -> Logits:
+        """Return what follows the first `length` tokens of a branch."""
+        if id(branch) not in self._said:
+            # Samples are listed in the order in which they were started.
+            self._said[id(branch)] = (self._scripts[len(self._kept)], length)
+            self._kept.append(branch)  # so that no other branch gets its id
+        script, began = self._said[id(branch)]
+        at = length - began
+        row: Logits = self._rows[script[at] if at < len(script) else self.end]
+        return row
+
+    def _pass(self, width: int) -> None:
         if self._times is not None:
             factor = 1.0 if self._load is None else next(self._load)
-            self.last_pass = self._times.at(len(branches)) * factor
+            self.last_pass = self._times.at(width) * factor
             self.clock.now += self.last_pass
-        return logits
 
 
 def scripted_engine(

@@ -342,7 +342,7 @@ def test_threads_and_spinning_are_set_on_purpose() -> None:
     assert settings.inter_op_num_threads == 1
     assert settings.enable_cpu_mem_arena is False
     assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    settings = onnx._session_options(OnnxOptions())
+    settings = onnx._session_options(OnnxOptions(spin=True))
     assert settings.intra_op_num_threads >= 1
     assert settings.enable_cpu_mem_arena is True
     assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "1"

@@ -51,6 +51,15 @@ if TYPE_CHECKING:
     help="How to find the answer to vote on: auto, number, choice, boxed, text, none, or regex:PATTERN.",
 )
 @click.option("--quantize", help="How to store weights if a conversion is needed: keep, int4, int8 or fp32.")
+@click.option(
+    "--decode",
+    "mode",
+    default="auto",
+    show_default=True,
+    help="auto, plain, or speculative: verify guesses at coming tokens. Changes speed, not text.",
+)
+@click.option("--draft", "drafters", help="Who may guess: ngram. Default: everyone there is.")
+@click.option("--draft-length", type=int, help="Tokens guessed in one pass at most, 1 to 8.")
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -66,7 +75,7 @@ def command(question: str | None, **options: Any) -> None:
     The answer goes to stdout; the plan and what was spent go to stderr.
     """
     from edgetts.budget import Budget
-    from edgetts.types import SamplingParams
+    from edgetts.types import DecodeParams, SamplingParams
 
     # Everything that can be wrong is said before anything is loaded.
     memory = options["memory"]
@@ -89,6 +98,12 @@ def command(question: str | None, **options: Any) -> None:
     from edgetts.selection.answers import AnswerFormat
 
     answer_format = AnswerFormat.parse(options["answer_format"])
+    named = options["drafters"]
+    decode = DecodeParams(
+        mode=options["mode"],
+        drafters=None if named is None else tuple(name.strip() for name in named.split(",")),
+        length=options["draft_length"],
+    )
     prompt = _question(question)
 
     from edgetts.decoding.session import Cancellation
@@ -121,6 +136,7 @@ def command(question: str | None, **options: Any) -> None:
             sampling=sampling,
             system=options["system"],
             answer_format=answer_format,
+            decode=decode,
             cancel=cancel,
         )
         stream = _is_terminal(sys.stdout) if options["stream"] is None else options["stream"]
@@ -235,6 +251,12 @@ def _show_usage(answer: Answer) -> None:
     if usage.time_to_first_token is not None:
         parts.append(f"first token after {usage.time_to_first_token:.2f} s")
     parts.append(f"peak memory {usage.peak_memory_bytes / 1e6:.0f} MB")
+    if usage.speculation is not None and sum(usage.speculation.drafted):
+        guessed = usage.speculation
+        parts.append(
+            f"{sum(guessed.accepted)} of {sum(guessed.drafted)} guesses right, "
+            f"{guessed.tokens_per_pass:.2f} tokens a pass"
+        )
     if answer.confidence is not None:
         parts.append(f"confidence {answer.confidence:.2f} by {answer.confidence_source}")
     if not answer.samples:

@@ -22,6 +22,8 @@ class Directive:
     cut: tuple[int, ...] = ()
     reason: FinishReason = "deadline"
     start: int = 0
+    most: int | None = None
+    """Tokens that the next pass may draw for a sample alone; None is no limit."""
 
 
 class Controller:
@@ -72,18 +74,22 @@ class Controller:
         """Take in the length of a sample that the model ended."""
         self._finished_lengths.append(tokens)
 
-    def direct(self, running: Mapping[int, int], started: int, generated: int) -> Directive:
+    def direct(
+        self, running: Mapping[int, int], started: int, generated: int, widest: int | None = None
+    ) -> Directive:
         """Say what to do before the next pass.
 
         running: tokens so far of each running sample, the one to keep longest first. started:
-        samples started so far. generated: tokens drawn so far, by all.
+        samples started so far. generated: tokens drawn so far, by all. widest: tokens that the next
+        pass may run; None is one for each sample.
         """
         now = self._clock()
         if not running and started >= self.plan.samples:
             spent = self._budget.tokens is not None and generated >= self._budget.tokens
             # What ended in the budget's last token was complete only if the model itself ended it.
             return Directive(stop="tokens" if spent and len(self._finished_lengths) < started else "complete")
-        if self._deadline is not None and now + self._cost.step_bound(max(1, len(running))) > self._deadline:
+        bound = self._cost.step_bound(max(1, len(running) if widest is None else widest))
+        if self._deadline is not None and now + bound > self._deadline:
             return Directive(stop="deadline")
         left = None if self._budget.tokens is None else self._budget.tokens - generated
         if left is not None:
@@ -99,7 +105,7 @@ class Controller:
             # Samples are missing, but what is left of the budget is too little for another.
             poor = left is not None and left < max(1, self._expected_tokens())
             return Directive(stop="tokens" if poor else "deadline")
-        return Directive(start=start)
+        return Directive(start=start, most=left)
 
     def _expected_tokens(self) -> int:
         """Return a typical length, learned from this question's finished samples where there are some."""

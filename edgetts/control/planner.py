@@ -31,7 +31,8 @@ class Request:
 
     room: tokens the context still holds after the prompt. expected: typical length of an answer.
     memory_free: what the device has left now. seconds: until the deadline, None without one.
-    deterministic: every sample would be the same.
+    deterministic: every sample would be the same. tokens_per_pass: what a sample alone may get at most
+    from a pass, typically.
     """
 
     prompt: int
@@ -44,6 +45,7 @@ class Request:
     runtime: str
     seconds: float | None
     deterministic: bool = False
+    tokens_per_pass: float = 1.0
 
 
 def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
@@ -81,7 +83,8 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
         possible = int(min(seconds / cost.step(width), _ENDLESS))
         # The clock ends samples in time; the cap only says what can be, for one that runs alone at last.
         if cost.measured:
-            cap = max(1, min(cap, round(min(seconds / cost.step(1), _ENDLESS) * _ROOM)))
+            longest = min(seconds / cost.step(1), _ENDLESS) * _ROOM * request.tokens_per_pass
+            cap = max(1, min(cap, round(longest)))
         rounds = max(1, min(-(-wanted // width), possible // max(1, min(cap, request.expected))))
         if budget.samples is None and width * rounds < wanted:
             wanted = width * rounds

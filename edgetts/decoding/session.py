@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Logits = NDArray[np.float32]
+Features = NDArray[np.float32]
 
 
 class Cancelled(Exception):
@@ -91,6 +92,7 @@ class Capabilities:
     """`step` takes several branches in one pass; otherwise they run one after the other."""
     exits: tuple[int, ...] = ()
     hidden_states: bool = False
+    """`features` returns what the last logits were made of."""
     tolerance: float = 1e-4
     """Largest difference between logits of the same tokens computed in passes of other widths."""
 
@@ -131,6 +133,14 @@ class Session(Protocol):
         """Append T tokens to one branch; return the logits [T, V] of every one of them.
 
         As with `step`, the array is valid until the calling thread's next call.
+        """
+        ...
+
+    def features(self) -> Features:
+        """Return the hidden states [rows, hidden] that the calling thread's last logits were made of.
+
+        Row by row as the logits, normalised for the head; valid until the thread's next call. Raises
+        Unsupported where `capabilities.hidden_states` is false.
         """
         ...
 

@@ -13,7 +13,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgetts.decoding.session import Branch, Cancellation, Cancelled, Capabilities, Logits, SessionInfo
+from edgetts.decoding.session import (
+    Branch,
+    Cancellation,
+    Cancelled,
+    Capabilities,
+    Features,
+    Logits,
+    SessionInfo,
+)
 from edgetts.errors import InvalidInput, OutOfMemory, PromptTooLong, Unsupported
 
 
@@ -177,6 +185,9 @@ class FakeSession:
                 own.tokens.append(token)
                 rows.append(self.model.logits(own.tokens))
             return self._lend(np.stack(rows))
+
+    def features(self) -> Features:
+        raise Unsupported("This session cannot return hidden states.")
 
     def truncate(self, branch: Branch, length: int) -> None:
         with self._lock:

@@ -1,0 +1,44 @@
+"""The protocol of drafters: guess the next token, and learn what it really was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgetts.decoding.session import Features
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A guess. `kind` names guesses that should be right equally often; acceptance is learned for each kind.
+
+    prior: the probability that such a guess is right, before any was verified.
+    """
+
+    token: int
+    kind: tuple[str, int]
+    prior: float
+
+
+class Drafter(Protocol):
+    """Guess the continuation of one sample, token by token."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cost(self) -> float:
+        """Seconds one guess takes."""
+        ...
+
+    def propose(self, drafted: Sequence[int]) -> Proposal | None:
+        """Guess what follows the sample's tokens and then those `drafted` in this pass; None for no idea."""
+        ...
+
+    def accept(self, tokens: Sequence[int], features: Features | None) -> None:
+        """Take in tokens that the sample now has, and the hidden state its last one was drawn from.
+
+        features: [hidden], None where it is not known.
+        """
+        ...
