@@ -6,6 +6,7 @@ A bundle is a directory `NAME.edge/` that holds
     weights.bin          every tensor once
     model.onnx           all layers in one graph
     prompt.onnx          the same in exact arithmetic, faster for long prompts; where weights have 4 bits
+    heads-HASH.onnx      draft heads, where some were trained: guesses at coming tokens
     layers_A_B.onnx      the same layers in segments [A, B), cut where early exits may sit
     tokenizer.json       Hugging Face tokenizers' format
     chat_template.jinja  where the model has one
@@ -31,7 +32,7 @@ from edgetts.checksum import sha256_of
 from edgetts.errors import BundleVersionError, ChecksumMismatch, CorruptFile, ModelNotFound, StorageError
 from edgetts.tokenizer import TokenizerFacts
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
@@ -81,6 +82,22 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadsNote:
+    """Draft heads: a small network that guesses coming tokens, trained on the model's own text.
+
+    vocabulary: tokens a guess may be. tokens: of text it was trained on, in seconds of `seconds`.
+    agreement: share of `positions` held-out ones at which the guess was the model's first choice, by depth.
+    """
+
+    file: str
+    vocabulary: int
+    tokens: int
+    seconds: float
+    positions: int
+    agreement: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything a runtime needs to know before it opens a graph."""
 
@@ -99,6 +116,7 @@ class Manifest:
     files: Mapping[str, str]
     """sha256 of every file but the manifest."""
     check: Check | None = None
+    heads: HeadsNote | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -170,6 +188,11 @@ def read_manifest(directory: Path) -> Manifest:
             f"The bundle {directory.name} has format {version}, but this edgetts reads up to {FORMAT}.",
             hint="Update edgetts, or export the model again.",
         )
+    if isinstance(version, int) and not isinstance(version, bool) and 0 < version < FORMAT:
+        raise BundleVersionError(
+            f"The bundle {directory.name} has format {version}, but this edgetts reads format {FORMAT}.",
+            hint="Export the model again.",
+        )
     if version != FORMAT:
         raise CorruptFile(f"The bundle {directory.name} has no valid format number.", hint=_AGAIN)
     if body.pop("sha256", None) != digest:
@@ -207,6 +230,7 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
             made_by={k: _of(str, v) for k, v in body["made_by"].items()},
             files={k: _of(str, v) for k, v in body["files"].items()},
             check=None if body["check"] is None else _record(Check, body["check"]),
+            heads=None if body["heads"] is None else _heads(body["heads"]),
             notes=tuple(_of(str, note) for note in _of(list, body["notes"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -223,6 +247,8 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
     if not whole or not 0 < manifest.context <= manifest.architecture.context:
         raise CorruptFile(f"The manifest of {directory.name} describes no whole model.", hint=_AGAIN)
     needed = {WEIGHTS, MODEL, TOKENIZER, *(s.file for s in manifest.segments)}
+    if manifest.heads is not None:
+        needed.add(manifest.heads.file)
     if missing := needed - set(manifest.files):
         raise CorruptFile(f"The manifest of {directory.name} has no hash for {', '.join(sorted(missing))}.")
     if not all(_FILE_NAME.fullmatch(name) for name in manifest.files):
@@ -235,6 +261,16 @@ def _of(kind: type[_Value], value: Any) -> _Value:
     if isinstance(value, bool) or not isinstance(value, kind):
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+def _heads(data: Any) -> HeadsNote:
+    agreement = tuple(data.pop("agreement"))
+    counts = {name: _of(int, data.pop(name)) for name in ("vocabulary", "tokens", "positions")}
+    seconds = data.pop("seconds")
+    shares = (seconds, *agreement)
+    if not all(isinstance(share, (int, float)) and not isinstance(share, bool) for share in shares):
+        raise TypeError("heads are described by numbers")
+    return HeadsNote(file=_of(str, data.pop("file")), seconds=seconds, agreement=agreement, **counts, **data)
 
 
 def _record(cls: type[_Record], data: Any) -> _Record:

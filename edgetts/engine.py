@@ -19,7 +19,16 @@ from edgetts.control.cost import CostModel
 from edgetts.control.planner import Request
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.session import Cancellation, Cancelled, Session
-from edgetts.decoding.speculation import DRAFTERS, Acceptance, NgramDrafter, PassCosts, Speculator
+from edgetts.decoding.speculation import (
+    DRAFTERS,
+    Acceptance,
+    Drafter,
+    DraftNetwork,
+    HeadDrafter,
+    NgramDrafter,
+    PassCosts,
+    Speculator,
+)
 from edgetts.errors import InvalidInput, PromptTooLong, Unsupported
 from edgetts.meter import Meter
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
@@ -63,6 +72,7 @@ class Engine:
         template: ChatTemplate,
         *,
         times: StepTimes = DEFAULT_TIMES,
+        heads: DraftNetwork | None = None,
         clock: Callable[[], float] = time.perf_counter,
         memory_free: Callable[[], int] | None = None,
     ) -> None:
@@ -70,6 +80,7 @@ class Engine:
         self.tokenizer = tokenizer
         self._template = template
         self._times = times
+        self._heads = heads
         self._clock = clock
         self._memory_free = memory_free or available_memory
         self._lengths: deque[int] = deque(maxlen=64)
@@ -86,6 +97,11 @@ class Engine:
     def times(self) -> StepTimes:
         """How long passes take on this device, as far as it is known."""
         return self._times
+
+    @property
+    def drafters(self) -> tuple[str, ...]:
+        """Who may guess at coming tokens of this model."""
+        return tuple(name for name in DRAFTERS if name != HeadDrafter.name or self._heads is not None)
 
     def answer(
         self,
@@ -240,20 +256,34 @@ class Engine:
     def _speculator(self, decode: DecodeParams) -> Speculator | None:
         """Return what drafts for one answer; None where its mode or its session decodes plainly."""
         able = self.session.capabilities.extend and self.session.capabilities.truncate
-        if decode.drafters is not None and (unknown := set(decode.drafters) - set(DRAFTERS)):
+        there = set(self.drafters)
+        wanted = there if decode.drafters is None else set(decode.drafters)
+        if unknown := wanted - set(DRAFTERS):
             raise InvalidInput(
-                f"There is no drafter {', '.join(sorted(unknown))}.", hint=f"There is: {', '.join(DRAFTERS)}."
+                f"There is no drafter {', '.join(sorted(unknown))}.",
+                hint=f"There are: {', '.join(DRAFTERS)}.",
+            )
+        if wanted - there:
+            raise InvalidInput(
+                "This model has no draft heads.", hint="Train some with: edgetts heads train BUNDLE"
             )
         if decode.mode == "speculative" and not able:
             raise Unsupported(
                 f"The {self.session.info.runtime} runtime cannot verify drafts.",
                 hint="Decode with mode plain.",
             )
-        if decode.mode == "plain" or not able or decode.drafters == ():
+        if decode.mode == "plain" or not able or not wanted:
             return None
+
+        def drafters(prompt: Sequence[int], others: Sequence[Sequence[int]]) -> list[Drafter]:
+            made: list[Drafter] = [NgramDrafter(prompt, others)] if NgramDrafter.name in wanted else []
+            if self._heads is not None and HeadDrafter.name in wanted:
+                made.append(HeadDrafter(self._heads, self._clock))
+            return made
+
         always = decode.mode == "speculative"
         return Speculator(
-            lambda prompt, others: [NgramDrafter(prompt, others)],
+            drafters,
             self._acceptance,
             self._pass_costs,
             longest=decode.length or (_FORCED_LENGTH if always else LONGEST_DRAFT),

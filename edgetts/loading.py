@@ -12,7 +12,7 @@ from edgetts.bundle import TOKENIZER, WEIGHTS, TrustRecord, read_manifest
 from edgetts.chat import ChatTemplate
 from edgetts.engine import Engine
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimesStore, fingerprint, measure_steps
-from edgetts.runtimes import open_session
+from edgetts.runtimes import open_heads, open_session
 from edgetts.runtimes.hardware import physical_cores
 from edgetts.tokenizer import Tokenizer
 
@@ -70,7 +70,13 @@ def open_engine(
                 if store is not None:
                     store.put(mark, stored)
             known = stored
-        return Engine(session, tokenizer, template, times=known)
+        return Engine(
+            session,
+            tokenizer,
+            template,
+            times=known,
+            heads=open_heads(runtime, bundle, options.get("threads")),
+        )
     except BaseException:
         session.close()
         raise

@@ -15,6 +15,7 @@ from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
     from edgetts.decoding.session import Session
+    from edgetts.decoding.speculation import DraftNetwork
 
 RUNTIMES: dict[str, str] = {
     "onnx": "edgetts.runtimes.onnx:OnnxSession",
@@ -35,3 +36,18 @@ def open_session(runtime: str, bundle: Path, **options: Any) -> Session:
     module, attribute = RUNTIMES[runtime].split(":")
     session: Session = getattr(importlib.import_module(module), attribute).open(bundle, **options)
     return session
+
+
+def open_heads(runtime: str, bundle: Path, threads: int | None = None) -> DraftNetwork | None:
+    """Open the draft heads of a bundle that was opened before; None where it, or the runtime, has none."""
+    if runtime != "onnx":
+        return None
+    from edgetts.bundle import read_manifest
+
+    manifest = read_manifest(bundle)
+    if manifest.heads is None:
+        return None
+    from edgetts.runtimes.onnx_heads import OnnxHeads
+
+    heads: DraftNetwork = OnnxHeads.open(bundle / manifest.heads.file, manifest.architecture.hidden, threads)
+    return heads

@@ -36,11 +36,12 @@ from edgetts.runtimes.hardware import cores_busy_elsewhere, physical_cores
 _BINDINGS = 12
 
 # ONNX Runtime's exceptions have no base of their own.
-_LOAD_ERRORS: tuple[type[Exception], ...] = (
+LOAD_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
     *(e for e in vars(ort_state).values() if isinstance(e, type) and issubclass(e, Exception)),
 )
+"""What it may raise while it loads a graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +386,7 @@ class OnnxSession:
         except RuntimeError as error:
             if cancel is not None and cancel.requested:
                 raise Cancelled from error
-            raise RuntimeFailure(f"ONNX Runtime failed: {_first_line(error)}") from error
+            raise RuntimeFailure(f"ONNX Runtime failed: {first_line(error)}") from error
         else:
             self._latest.features = bound.features
         finally:
@@ -466,11 +467,11 @@ def _open_graphs(
         cancel.register(terminate)
     try:
         graphs = [ort.InferenceSession(bundle / file, settings, providers=providers) for file in files]
-    except _LOAD_ERRORS as error:
+    except LOAD_ERRORS as error:
         if cancel is not None and cancel.requested:
             raise Cancelled from error
         raise CorruptFile(
-            f"ONNX Runtime cannot load the bundle {bundle.name}: {_first_line(error)}",
+            f"ONNX Runtime cannot load the bundle {bundle.name}: {first_line(error)}",
             hint="Remove it and export the model again.",
         ) from error
     finally:
@@ -498,6 +499,6 @@ def _expected_ports(manifest: Manifest, by_segment: bool) -> set[str]:
     return names
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__

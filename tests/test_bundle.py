@@ -122,6 +122,12 @@ def test_files_that_fail_while_they_are_hashed_are_storage_errors(
 # Other formats
 
 
+def test_older_formats_are_told_from_damage(llama: TinyModel, tmp_path: Path) -> None:
+    changed = sealed_copy(llama.bundle, tmp_path, lambda copy, body: body.update(format=FORMAT - 1))
+    with pytest.raises(BundleVersionError, match="Export the model again"):
+        read_manifest(changed)
+
+
 @pytest.mark.parametrize("version", [FORMAT + 1, 10**6])
 def test_newer_formats_are_told_from_damage(llama: TinyModel, tmp_path: Path, version: int) -> None:
     copy = sealed_copy(llama.bundle, tmp_path, lambda _, body: body.update(format=version, novelty=1))
@@ -239,12 +245,12 @@ def test_files_lie_in_the_bundle(llama: TinyModel, tmp_path: Path, name: str) ->
         b"[]",
         b'"text"',
         b"{",
-        b'{"format": 1}',
+        b'{"format": 2}',
         b'{"format": ' + b"9" * 5000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 100_000,
-        b'{"format": 1, "sha256": NaN}',
-        b'{"format": 1, "x": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"format": 2, "sha256": NaN}',
+        b'{"format": 2, "x": ' + b"[" * 900 + b"]" * 900 + b"}",
     ],
     ids=lambda text: repr(text[:20]),
 )

@@ -12,7 +12,7 @@ import click
 
 from edgetts.errors import EdgettsError, StorageError
 
-COMMANDS = ("ask", "pull", "ls", "show", "rm", "export", "doctor")
+COMMANDS = ("ask", "pull", "ls", "show", "rm", "export", "heads", "doctor")
 INTERRUPTED = 130
 
 

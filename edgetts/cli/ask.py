@@ -58,7 +58,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="auto, plain, or speculative: verify guesses at coming tokens. Changes speed, not text.",
 )
-@click.option("--draft", "drafters", help="Who may guess: ngram. Default: everyone there is.")
+@click.option(
+    "--draft",
+    "drafters",
+    help="Who may guess: ngram, heads, or both with a comma. Default: everyone there is.",
+)
 @click.option("--draft-length", type=int, help="Tokens guessed in one pass at most, 1 to 8.")
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")

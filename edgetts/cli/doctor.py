@@ -17,10 +17,13 @@ _EXTRAS = {"huggingface_hub": ("hub", "models from the Hugging Face Hub")}
 
 
 @click.command("doctor")
+@click.option("--model", help="Probe a model too: how its logits differ with the width of a pass.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(as_json: bool) -> None:
+def command(model: str | None, as_json: bool) -> None:
     """Show runtimes, providers, versions, processor, memory, cache, and what is missing."""
     report = _report()
+    if model is not None:
+        report["passes"] = _passes(model)
     if as_json:
         import json
 
@@ -68,6 +71,21 @@ def _report() -> dict[str, dict[str, Any]]:
         },
         "energy": {"joules": "not measured: this version reads no meter, and leaves them out"},
         "extras": {package: _extra(package) for package in _EXTRAS},
+    }
+
+
+def _passes(model: str) -> dict[str, str]:
+    """Say how far the same tokens' logits lie apart in passes of other widths."""
+    from edgetts.decoding.invariance import probe_invariance
+    from edgetts.engine import load
+
+    with load(model, offline=True, measure=False) as engine:
+        prompt = engine.tokenizer.encode("The river rises in the hills north of the town.", special=False)
+        found = probe_invariance(engine.session, prompt)
+    return {
+        f"{one.kind} {one.width}": f"logits differ by up to {one.largest:.3g}; {one.flips} of {one.positions} "
+        "first choices flip" + (f", which led by up to {one.margin:.3g}" if one.flips else "")
+        for one in found
     }
 
 

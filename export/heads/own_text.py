@@ -45,7 +45,6 @@ def draw_passages(
     progress: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Passage]:
     """Yield samples, one a prompt, until `wanted` tokens are drawn; several run side by side."""
-    ends = session.info.end_tokens
     running: list[_Running] = []
     drawn = done = count = 0
     params = SamplingParams(temperature=temperature, seed=seed)
@@ -57,7 +56,7 @@ def draw_passages(
                 running.append(one)
                 count += 1
                 drawn += _draw(one, logits, session.features()[0])
-            for one in [r for r in running if r.tokens[-1] in ends or len(r.tokens) >= _LONGEST]:
+            for one in [r for r in running if _ended(r, session)]:
                 running.remove(one)
                 session.free(one.branch)
                 done += len(one.tokens)
@@ -72,6 +71,11 @@ def draw_passages(
     finally:
         for one in running:
             session.free(one.branch)
+
+
+def _ended(one: _Running, session: Session) -> bool:
+    full = one.branch.length >= session.info.context
+    return full or one.tokens[-1] in session.info.end_tokens or len(one.tokens) >= _LONGEST
 
 
 def _draw(one: _Running, logits: NDArray[np.float32], features: NDArray[np.float32]) -> int:
