@@ -57,7 +57,8 @@ class Answering:
             if one.sample not in self._transcripts:
                 self._transcripts[one.sample] = Transcript(self._tokenizer, self._sampling.stop)
             transcript = self._transcripts[one.sample]
-            if one.token is not None and not transcript.stopped:
+            ended = transcript.stopped
+            if one.token is not None and not ended:
                 yield from self._delta(one.sample, transcript.push(one.token))
                 if transcript.stopped:
                     # A pass may have drawn more tokens than the text needed.

@@ -227,7 +227,7 @@ def test_questions_vary_and_repeat_by_seed() -> None:
 
 def test_the_reduced_vocabulary_is_what_the_model_says_most() -> None:
     tokens = np.asarray([7] * 5 + [900] * 3 + [4], np.int64)
-    passage = Passage(np.zeros((9, 32), np.float16), tokens)
+    passage = Passage(0, np.zeros((9, 32), np.float16), tokens)
     assert reduced_vocabulary([passage], 1000, 5).tolist() == [0, 1, 4, 7, 900]
     assert len(reduced_vocabulary([passage], 6_000, 9_000)) == 6_000
 
@@ -246,7 +246,7 @@ def test_heads_learn_a_language_of_their_own() -> None:
         # The next token is a function of the last; the state shows it.
         tokens = [(begin * 5 ** (i + 1) + i) % vocab for i in range(40)]
         states = np.stack([head[t] * 3 + 0.1 * random.standard_normal(hidden) for t in tokens])
-        return Passage(states.astype(np.float16), np.asarray(tokens, np.int64))
+        return Passage(begin, states.astype(np.float16), np.asarray(tokens, np.int64))
 
     train, test = (Windows([passage(int(b)) for b in random.integers(1, 999, n)]) for n in (60, 8))
     heads, agreement = fit(

@@ -255,12 +255,12 @@ def _show_usage(answer: Answer) -> None:
     if usage.time_to_first_token is not None:
         parts.append(f"first token after {usage.time_to_first_token:.2f} s")
     parts.append(f"peak memory {usage.peak_memory_bytes / 1e6:.0f} MB")
-    if usage.speculation is not None and sum(usage.speculation.drafted):
-        guessed = usage.speculation
-        parts.append(
-            f"{sum(guessed.accepted)} of {sum(guessed.drafted)} guesses right, "
-            f"{guessed.tokens_per_pass:.2f} tokens a pass"
-        )
+    if usage.speculation is not None:
+        told = usage.speculation
+        guesses = sum(told.drafted)
+        if guesses:
+            right = sum(told.accepted)
+            parts.append(f"{right} of {guesses} guesses right, {told.tokens_per_pass:.2f} tokens a pass")
     if answer.confidence is not None:
         parts.append(f"confidence {answer.confidence:.2f} by {answer.confidence_source}")
     if not answer.samples:

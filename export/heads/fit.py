@@ -165,7 +165,8 @@ def fit(
         picked = torch.from_numpy(order[at : at + _BATCH])
         at += _BATCH
         with torch.autocast("cpu", torch.bfloat16):
-            state, loss = features[picked].float(), 0.0
+            state = features[picked].float()
+            loss: Any = 0.0
             for depth in range(DEPTH):
                 embedded = table[tokens[picked + depth]]
                 state = advance(state, embedded)

@@ -102,6 +102,5 @@ def heads_model(heads: Heads, tables: Tables, head_rows: Floats) -> bytes:
         net.initializers,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(_CONTRIB, 1)]
-    return helper.make_model(
-        graph, opset_imports=opsets, ir_version=9, producer_name="edgetts"
-    ).SerializeToString()
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="edgetts")
+    return bytes(model.SerializeToString())

@@ -18,21 +18,26 @@ _LONGEST = 256
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One sample: tokens[i] was drawn from features[i]; float16 [n, hidden] and int64 [n]."""
+    """One sample: tokens[i] was drawn from features[i]; float16 [n, hidden] and int64 [n].
 
+    index: of its prompt.
+    """
+
+    index: int
     features: NDArray[np.float16]
     tokens: NDArray[np.int64]
 
 
 @dataclass(slots=True)
 class _Running:
+    index: int
     branch: Branch
     sampler: Sampler
     features: list[NDArray[np.float16]] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
 
     def passage(self) -> Passage:
-        return Passage(np.stack(self.features), np.asarray(self.tokens, np.int64))
+        return Passage(self.index, np.stack(self.features), np.asarray(self.tokens, np.int64))
 
 
 def draw_passages(
@@ -52,7 +57,7 @@ def draw_passages(
         while done < wanted:
             while len(running) < WIDTH and drawn < wanted:
                 branch, logits = session.prefill(next(prompts))
-                one = _Running(branch, Sampler(params, count))
+                one = _Running(count, branch, Sampler(params, count))
                 running.append(one)
                 count += 1
                 drawn += _draw(one, logits, session.features()[0])
