@@ -111,7 +111,7 @@ class Engine:
         sampling: SamplingParams | None = None,
         system: str | None = None,
         answer_format: AnswerFormat | str = "auto",
-        decode: DecodeParams | DecodeMode = "auto",
+        decode: DecodeParams | DecodeMode = "plain",
         cancel: Cancellation | None = None,
     ) -> Answer:
         """Answer a question, or the last message of a chat, within a budget.
@@ -141,7 +141,7 @@ class Engine:
         sampling: SamplingParams | None = None,
         system: str | None = None,
         answer_format: AnswerFormat | str = "auto",
-        decode: DecodeParams | DecodeMode = "auto",
+        decode: DecodeParams | DecodeMode = "plain",
         cancel: Cancellation | None = None,
     ) -> Iterator[Event]:
         """Answer as `answer` does, yielding events: plans, text, finished samples, and Finished last.

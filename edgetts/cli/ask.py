@@ -54,9 +54,8 @@ if TYPE_CHECKING:
 @click.option(
     "--decode",
     "mode",
-    default="auto",
-    show_default=True,
-    help="auto, plain, or speculative: verify guesses at coming tokens. Changes speed, not text.",
+    help="plain, auto or speculative: verify guesses at coming tokens, which is faster; quantised weights may "
+    "then choose another of two nearly equal tokens. Default: plain, or auto where a draft option is given.",
 )
 @click.option(
     "--draft",
@@ -104,7 +103,7 @@ def command(question: str | None, **options: Any) -> None:
     answer_format = AnswerFormat.parse(options["answer_format"])
     named = options["drafters"]
     decode = DecodeParams(
-        mode=options["mode"],
+        mode=options["mode"] or ("plain" if named is None and options["draft_length"] is None else "auto"),
         drafters=None if named is None else tuple(name.strip() for name in named.split(",")),
         length=options["draft_length"],
     )
