@@ -11,7 +11,13 @@ from typing import Any
 from edgetts.bundle import TOKENIZER, WEIGHTS, TrustRecord, read_manifest
 from edgetts.chat import ChatTemplate
 from edgetts.engine import Engine
-from edgetts.profiles.steps import DEFAULT_TIMES, StepTimesStore, fingerprint, measure_steps
+from edgetts.profiles.steps import (
+    DEFAULT_TIMES,
+    ReadsPromptsTwoWays,
+    StepTimesStore,
+    fingerprint,
+    measure_steps,
+)
 from edgetts.runtimes import open_heads, open_session
 from edgetts.runtimes.hardware import physical_cores
 from edgetts.tokenizer import Tokenizer
@@ -70,6 +76,8 @@ def open_engine(
                 if store is not None:
                     store.put(mark, stored)
             known = stored
+        if isinstance(session, ReadsPromptsTwoWays) and "long_prompt" not in options:
+            session.exact_prompts = session.exact_prompts and known.exact_prompts
         return Engine(
             session,
             tokenizer,

@@ -16,21 +16,26 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from edgetts.decoding.session import Branch, Session
 
 WIDTHS = (1, 2, 4, 8)
 _PROMPT = 48
 _REPEATS = 5
-_FORMAT = 1
+_FORMAT = 2
+# Tokens of a prompt that is read in both ways, how often, and what the less exact way must gain.
+_LONG_PROMPT = 256
+_LONG_REPEATS = 2
+_GAIN = 1.05
 
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
     """Seconds of a pass at each of `widths`, and the prompt tokens read in a second.
 
-    source: "measured" or "default"; date: ISO day of the measurement.
+    source: "measured" or "default"; date: ISO day of the measurement. exact_prompts: whether a graph of
+    their own reads long prompts about as fast as the one for passes, or faster, where a session has one.
     """
 
     widths: tuple[int, ...]
@@ -38,6 +43,7 @@ class StepTimes:
     prefill_rate: float
     source: str
     date: str = ""
+    exact_prompts: bool = True
 
     def at(self, width: int) -> float:
         """Return t(width), linear between the measured widths and beyond the last."""
@@ -57,8 +63,19 @@ DEFAULT_TIMES = StepTimes((1, 8), (0.05, 0.12), 100.0, "default")
 """For a device that was never measured: a slow one, so that a deadline is kept."""
 
 
+@runtime_checkable
+class ReadsPromptsTwoWays(Protocol):
+    """A session that can read long prompts by a graph of their own, exactly, or by the one for passes."""
+
+    exact_prompts: bool
+
+
 def measure_steps(session: Session, clock: Callable[[], float] = time.perf_counter) -> StepTimes:
-    """Time a short prefill and a few passes at each width; takes about as long as 60 plain steps."""
+    """Time a short prefill and a few passes at each width, and long prompts both ways where there are two.
+
+    Takes about as long as 60 plain steps, and six long prompts. A session that reads prompts in two
+    ways is left as it was found.
+    """
     vocab = session.info.vocab
     length = min(_PROMPT, session.info.context - _REPEATS - 1)
     if length < 1:
@@ -78,7 +95,27 @@ def measure_steps(session: Session, clock: Callable[[], float] = time.perf_count
     # Noise must not make a wider pass look cheaper than a narrower one.
     for i in range(1, len(seconds)):
         seconds[i] = max(seconds[i], seconds[i - 1])
-    return StepTimes(widths, tuple(seconds), rate, "measured", date.today().isoformat())
+    exact = _prefers_exact_prompts(session, clock)
+    return StepTimes(widths, tuple(seconds), rate, "measured", date.today().isoformat(), exact)
+
+
+def _prefers_exact_prompts(session: Session, clock: Callable[[], float]) -> bool:
+    if not isinstance(session, ReadsPromptsTwoWays) or not session.exact_prompts:
+        return True
+    length = min(_LONG_PROMPT, session.info.context)
+    prompt = [7919 * i % session.info.vocab for i in range(length)]
+    best: dict[bool, float] = {}
+    try:
+        for turn in range(_LONG_REPEATS + 1):
+            for exact in (True, False):
+                session.exact_prompts = exact
+                began = clock()
+                session.free(session.prefill(prompt)[0])
+                if turn:  # the first loads and allocates
+                    best[exact] = min(best.get(exact, math.inf), clock() - began)
+    finally:
+        session.exact_prompts = True
+    return best[True] < best[False] * _GAIN
 
 
 def _median_step(session: Session, prompt: Branch, width: int, clock: Callable[[], float]) -> float:
@@ -111,6 +148,7 @@ class StepTimesStore:
                 float(body["prefill_rate"]),
                 "measured",
                 str(body["date"]),
+                body["exact_prompts"] is True,
             )
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None

@@ -54,7 +54,7 @@ class OnnxOptions:
     providers: execution providers, first choice first. by_segment: open the layers in segments
     instead of whole, so that a pass can stop at a cut. chunk: tokens of a prompt in one pass.
     memory_bytes: limit of all branches' caches. long_prompt: from this many tokens on a prompt is read
-    by a graph of its own, exact and faster; it holds 4-bit weights a second time, is opened when it
+    by a graph of its own, exact and on many devices faster (`edgetts.load` measures it); it holds 4-bit weights a second time, is opened when it
     is first needed, and only where that takes less than a tenth of the memory left. None never does.
     """
 
@@ -158,6 +158,10 @@ class OnnxSession:
         self._graphs = graphs
         self._prompt_graphs: list[ort.InferenceSession] | None = None
         self._options = options
+        self.exact_prompts = (
+            options.long_prompt is not None and not options.by_segment and PROMPT in manifest.files
+        )
+        """Whether long prompts are read by the graph of their own; may be changed at any time."""
         self._arch = arch
         self._shape = CacheShape(arch.layers, arch.kv_heads, arch.head_dim, manifest.context)
         self._limit = CacheLimit(options.memory_bytes)
@@ -336,7 +340,7 @@ class OnnxSession:
     def _graphs_for(self, prompt: int, cancel: Cancellation | None) -> list[ort.InferenceSession]:
         """Return the graphs to read a prompt with, opening those for long ones when first needed."""
         least = self._options.long_prompt
-        if least is None or prompt < least or self._options.by_segment or PROMPT not in self._manifest.files:
+        if not self.exact_prompts or least is None or prompt < least:
             return self._graphs
         if self._prompt_graphs is None:
             packed = sum(n.bytes for n in self._manifest.tensors.values() if n.stored.startswith("int4"))

@@ -263,6 +263,15 @@ def test_the_graph_for_long_prompts_can_be_left_out(four_bits: TinyModel, option
     session.close()
 
 
+def test_the_graph_for_long_prompts_can_be_turned_off_and_on(four_bits: TinyModel) -> None:
+    session = opened(four_bits)
+    expected = exact_logits(four_bits, LONG)
+    for exact in (True, False, True):
+        session.exact_prompts = exact
+        assert bool(np.abs(session.prefill(LONG)[1] - expected).max() < 1e-3) is exact
+    session.close()
+
+
 def test_the_graph_for_long_prompts_needs_room(four_bits: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     class Memory:
         available = 1000

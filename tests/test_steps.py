@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from fakes_engine import ENDLESS, FakeClock, ScriptedSession
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgetts.decoding.session import Capabilities
+from edgetts.decoding.session import Branch, Cancellation, Capabilities, Logits
 from edgetts.profiles.steps import (
     DEFAULT_TIMES,
     WIDTHS,
@@ -61,6 +63,44 @@ def test_a_small_context_is_measured_with_a_shorter_prompt() -> None:
     assert measured(CURVE, context=20).seconds == pytest.approx(CURVE.seconds)
 
 
+class TwoWays(ScriptedSession):
+    """Read prompts at one of two speeds, in tokens a second."""
+
+    def __init__(self, exactly: float, plainly: float) -> None:
+        super().__init__([ENDLESS] * 100, clock=FakeClock(), times=CURVE)
+        self.exact_prompts = True
+        self._rates = {True: exactly, False: plainly}
+
+    def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
+        result = super().prefill(tokens, cancel)
+        self.clock.now += len(tokens) * (1 / self._rates[self.exact_prompts] - 1 / CURVE.prefill_rate)
+        return result
+
+
+@pytest.mark.parametrize(
+    ("exactly", "plainly", "chosen"), [(40.0, 20.0, True), (40.0, 41.0, True), (20.0, 40.0, False)]
+)
+def test_long_prompts_are_read_exactly_unless_that_is_slower(
+    exactly: float, plainly: float, chosen: bool
+) -> None:
+    session = TwoWays(exactly, plainly)
+    assert measured(CURVE, session).exact_prompts is chosen
+    assert session.exact_prompts, "measuring leaves a session as it was"
+
+
+def test_what_never_reads_exactly_is_not_made_to(tmp_path: Path) -> None:
+    session = TwoWays(10.0, 40.0)
+    session.exact_prompts = False
+    measured(CURVE, session)
+    assert not session.exact_prompts
+
+
+def test_how_prompts_are_read_is_kept(tmp_path: Path) -> None:
+    store = StepTimesStore(tmp_path)
+    store.put("a", replace(CURVE, exact_prompts=False))
+    assert store.get("a") == replace(CURVE, exact_prompts=False)
+
+
 def test_the_curve_is_exact_where_measured_and_linear_between_and_beyond() -> None:
     assert [CURVE.at(w) for w in CURVE.widths] == pytest.approx(list(CURVE.seconds))
     assert CURVE.at(3) == pytest.approx((1.25 + 2.0) / 2)
@@ -100,8 +140,8 @@ def test_what_is_put_is_what_is_got(tmp_path: Path) -> None:
         "[]",
         "null",
         "{",
-        '{"format": 1}',
-        {"format": 2},
+        '{"format": 2}',
+        {"format": 3},
         {"widths": []},
         {"widths": [1, 2]},
         {"seconds": [1.0, 1.0, 1.0, 0.0]},
