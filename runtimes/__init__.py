@@ -47,7 +47,7 @@ def open_heads(runtime: str, bundle: Path, threads: int | None = None) -> DraftN
     manifest = read_manifest(bundle)
     if manifest.heads is None:
         return None
-    from edgetts.runtimes.onnx_heads import OnnxHeads
+    from edgetts.runtimes.onnx.guesser import OnnxHeads
 
     heads: DraftNetwork = OnnxHeads.open(bundle / manifest.heads.file, manifest.architecture.hidden, threads)
     return heads

@@ -181,11 +181,19 @@ def hidden_states(
 
 @dataclass(eq=False, slots=True)
 class ReferenceBranch:
-    """A prefix of one session, with one cache per layer; None once it is freed."""
+    """A prefix of one session, with one cache per layer; None once it is freed.
+
+    stream: what each token, by its place, was when it last left a layer; of pending tokens only.
+    """
 
     session: ReferenceSession
     caches: list[LayerCache] | None
     length: int = 0
+    stream: dict[int, Floats] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> int:
+        return len(self.stream)
 
 
 @dataclass(eq=False, slots=True)
@@ -197,6 +205,7 @@ class ReferenceSession:
     end_tokens: frozenset[int] = frozenset()
     context: int = 512
     name: str = "reference"
+    cuts: tuple[int, ...] = ()
     _decoder: Decoder = field(init=False)
     _layers: list[dict[str, Floats]] = field(init=False)
     _table: Floats = field(init=False)
@@ -217,12 +226,13 @@ class ReferenceSession:
             end_tokens=self.end_tokens,
             layers=arch.layers,
             context=self.context,
+            cuts=self.cuts,
             bytes_per_token=8 * arch.layers * arch.kv_heads * arch.head_dim,
         )
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(parallel=False)
+        return Capabilities(parallel=False, exits=self.cuts)
 
     def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
         if len(tokens) > self.context:
@@ -234,7 +244,7 @@ class ReferenceSession:
         return branch, self._append(branch, tokens, cancel)[-1]
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
-        _, caches = self._own(branch)
+        _, caches = self._whole(branch)
         if n < 1:
             raise InvalidInput(f"A fork makes at least one branch, not {n}.")
         # Caches are replaced when they grow, never written, so children may share the arrays.
@@ -250,14 +260,29 @@ class ReferenceSession:
             )
         if len({id(b) for b in branches}) != len(branches):
             raise InvalidInput("A step takes each branch once.")
-        own = [self._own(branch)[0] for branch in branches]
+        own = [self._whole(branch)[0] for branch in branches]
         self._check_tokens(tokens)
         if max(b.length for b in own) + 1 > self.context:
             raise PromptTooLong(f"A branch would outgrow the model's context of {self.context} tokens.")
         return np.stack([self._append(b, [t])[0] for b, t in zip(own, tokens, strict=True)])
 
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
-        return self._append(self._own(branch)[0], tokens)
+        return self._append(self._whole(branch)[0], tokens)
+
+    def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:
+        if cut not in self.cuts:
+            raise Unsupported(f"A pass of this session cannot stop at layer {cut}.")
+        return self._through(branch, tokens, cut)
+
+    def complete(self, branch: Branch, tokens: Sequence[int] = ()) -> Logits:
+        if not self.cuts:
+            raise Unsupported("A pass of this session cannot stop at a layer.")
+        own, _ = self._own(branch)
+        if not tokens and not own.pending:
+            raise InvalidInput("No token of the branch is pending.")
+        x = self._through(branch, tokens, self.arch.layers)
+        own.stream.clear()
+        return np.asarray(self._decoder.final(x) @ self._decoder.head().T, np.float32)
 
     def features(self) -> Features:
         raise Unsupported("This session cannot return hidden states.")
@@ -268,6 +293,7 @@ class ReferenceSession:
             raise InvalidInput(f"A branch of {own.length} tokens cannot be cut to {length}.")
         own.caches = [LayerCache(c.keys[:, :length], c.values[:, :length]) for c in caches]
         own.length = length
+        own.stream = {at: x for at, x in own.stream.items() if at < length}
 
     def free(self, branch: Branch) -> None:
         own, _ = self._own(branch)
@@ -292,6 +318,26 @@ class ReferenceSession:
         branch.length += len(tokens)
         return np.asarray(self._decoder.final(x) @ self._decoder.head().T, np.float32)
 
+    def _through(self, branch: Branch, tokens: Sequence[int], layers: int) -> Floats:
+        """Bring all tokens through the first layers; return what the last of them made of those new to it."""
+        own, caches = self._own(branch)
+        if tokens:
+            self._check_tokens(tokens)
+            if own.length + len(tokens) > self.context:
+                raise PromptTooLong(f"A branch would outgrow the model's context of {self.context} tokens.")
+            for x in self._decoder.embed(tokens, self._table):
+                own.stream[own.length] = x
+                own.length += 1
+        nothing: Floats = np.zeros((0, self.arch.hidden), np.float32)
+        out, arrived = nothing, own.length
+        for layer in range(layers):
+            begun, out = caches[layer].keys.shape[1], nothing
+            if begun < arrived:
+                entering = np.stack([own.stream[at] for at in range(begun, arrived)])
+                out = self._decoder.layer(layer, self._layers[layer], entering, caches[layer])
+                own.stream |= dict(zip(range(begun, arrived), out, strict=True))
+        return out
+
     def _check_tokens(self, tokens: Sequence[int]) -> None:
         if self._closed:
             raise InvalidInput("The session is closed.")
@@ -299,6 +345,12 @@ class ReferenceSession:
             raise InvalidInput("There are no tokens to run.")
         if min(tokens) < 0 or max(tokens) >= self.arch.vocab:
             raise InvalidInput(f"A token id lies outside the vocabulary of {self.arch.vocab}.")
+
+    def _whole(self, branch: Branch) -> tuple[ReferenceBranch, list[LayerCache]]:
+        own, caches = self._own(branch)
+        if own.pending:
+            raise InvalidInput(f"{own.pending} tokens of the branch are pending: complete it first.")
+        return own, caches
 
     def _own(self, branch: Branch) -> tuple[ReferenceBranch, list[LayerCache]]:
         if self._closed:

@@ -49,9 +49,9 @@ class TinyModel:
     def manifest(self) -> Manifest:
         return read_manifest(self.bundle)
 
-    def reference(self, context: int = 256) -> ReferenceSession:
+    def reference(self, context: int = 256, cuts: tuple[int, ...] = ()) -> ReferenceSession:
         """Run the weights, as they were before anything was quantised, by the NumPy reference."""
-        return ReferenceSession(self.arch, self.weights.__getitem__, context=context)
+        return ReferenceSession(self.arch, self.weights.__getitem__, context=context, cuts=cuts)
 
 
 TinyBundle = Callable[..., TinyModel]

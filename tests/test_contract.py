@@ -21,8 +21,7 @@ from hypothesis.stateful import (
 
 from edgetts.decoding.session import Branch, Cancellation, Capabilities, Logits, Session
 from edgetts.errors import OutOfMemory, PromptTooLong
-from edgetts.runtimes import cache, onnx
-from edgetts.runtimes.onnx import OnnxSession
+from edgetts.runtimes.onnx import OnnxSession, cache, passes
 from edgetts.runtimes.reference import Decoder, ReferenceSession
 from edgetts.testing import FakeSession, SessionContract, ToyModel
 
@@ -37,6 +36,12 @@ class TestFake(SessionContract):
     def tokens_run(self, session: Session) -> int:
         assert isinstance(session, FakeSession)
         return session.run
+
+
+class TestFakeWithExits(TestFake):
+    def open_session(self) -> Session:
+        able = Capabilities(exits=(2, 5), tolerance=0.0)
+        return FakeSession(ToyModel.random(11), context=48, capabilities=able)
 
 
 class TestFakeThatCanLittle(TestFake):
@@ -59,7 +64,7 @@ class TestReference(SessionContract):
         monkeypatch.setattr(Decoder, "layer", counted)
 
     def open_session(self) -> Session:
-        return self.model.reference(context=48)
+        return self.model.reference(context=48, cuts=(1, 3))
 
     def tokens_run(self, session: Session) -> int:
         return self.read
@@ -75,13 +80,13 @@ class TestOnnx(SessionContract):
     def _model(self, tiny_bundle: TinyBundle, monkeypatch: pytest.MonkeyPatch) -> None:
         self.model = tiny_bundle(self.name, context=48, **self.stored)
         self.read = 0
-        plain = onnx._Pass.run
+        plain = passes.Pass.run
 
-        def counted(bound: onnx._Pass, *arguments: Any) -> None:
-            self.read += bound.ids.size
+        def counted(bound: passes.Pass, *arguments: Any) -> None:
+            self.read += bound.tokens
             plain(bound, *arguments)
 
-        monkeypatch.setattr(onnx._Pass, "run", counted)
+        monkeypatch.setattr(passes.Pass, "run", counted)
 
     def open_session(self) -> Session:
         return OnnxSession.open(self.model.bundle, threads=1, **self.options)

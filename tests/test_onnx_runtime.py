@@ -17,8 +17,10 @@ from stored import canonical, stored_matrices
 from edgetts.bundle import MODEL, PROMPT, WEIGHTS, TrustRecord
 from edgetts.decoding.session import Branch, Cancellation, Cancelled
 from edgetts.errors import CorruptFile, InvalidInput, OutOfMemory, RuntimeFailure
-from edgetts.runtimes import RUNTIMES, cache, onnx, open_session
-from edgetts.runtimes.onnx import OnnxOptions, OnnxSession
+from edgetts.runtimes import RUNTIMES, open_session
+from edgetts.runtimes.onnx import OnnxOptions, OnnxSession, cache, passes
+from edgetts.runtimes.onnx import session as onnx_session
+from edgetts.runtimes.onnx.options import session_options
 from edgetts.runtimes.reference import ReferenceSession
 from edgetts.testing import CancelledBySomebodyElse
 
@@ -149,7 +151,7 @@ def test_few_passes_stay_bound(llama: TinyModel) -> None:
     for length in range(1, 20):
         session.extend(branch, [1] * length)
         session.truncate(branch, len(PROMPT_TOKENS))
-    assert len(session._passes) <= onnx._BINDINGS
+    assert len(session._passes) <= onnx_session._BINDINGS
     session.free(branch)
     assert not session._passes
     session.close()
@@ -181,7 +183,7 @@ def test_a_pass_that_fails_changes_nothing(llama: TinyModel, monkeypatch: pytest
         raise RuntimeError("the device is lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(onnx._Pass, "run", fail)
+        patch.setattr(passes.Pass, "run", fail)
         for call in (
             lambda: session.prefill(PROMPT_TOKENS),
             lambda: session.step(children, [1, 2]),
@@ -276,7 +278,7 @@ def test_the_graph_for_long_prompts_needs_room(four_bits: TinyModel, monkeypatch
     class Memory:
         available = 1000
 
-    monkeypatch.setattr(onnx.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(onnx_session.psutil, "virtual_memory", Memory)
     session = opened(four_bits)
     assert np.abs(session.prefill(LONG)[1] - exact_logits(four_bits, LONG)).max() > 1e-3
     session.close()
@@ -346,12 +348,12 @@ def test_a_session_may_be_closed_between_the_chunks_of_a_prompt(llama: TinyModel
 
 
 def test_threads_and_spinning_are_set_on_purpose() -> None:
-    settings = onnx._session_options(OnnxOptions(threads=3, spin=False, arena=False))
+    settings = session_options(OnnxOptions(threads=3, spin=False, arena=False))
     assert settings.intra_op_num_threads == 3
     assert settings.inter_op_num_threads == 1
     assert settings.enable_cpu_mem_arena is False
     assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    settings = onnx._session_options(OnnxOptions(spin=True))
+    settings = session_options(OnnxOptions(spin=True))
     assert settings.intra_op_num_threads >= 1
     assert settings.enable_cpu_mem_arena is True
     assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "1"

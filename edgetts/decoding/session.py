@@ -61,7 +61,12 @@ class Branch(Protocol):
 
     @property
     def length(self) -> int:
-        """Tokens in the cache."""
+        """Tokens in the cache, pending ones included."""
+        ...
+
+    @property
+    def pending(self) -> int:
+        """Of them, the last ones that have not been through all layers; see `Session.advance`."""
         ...
 
 
@@ -91,6 +96,7 @@ class Capabilities:
     parallel: bool = True
     """`step` takes several branches in one pass; otherwise they run one after the other."""
     exits: tuple[int, ...] = ()
+    """Layers before which a pass may stop: `advance` and `complete` work there."""
     hidden_states: bool = False
     """`features` returns what the last logits were made of."""
     tolerance: float = 1e-4
@@ -133,6 +139,22 @@ class Session(Protocol):
         """Append T tokens to one branch; return the logits [T, V] of every one of them.
 
         As with `step`, the array is valid until the calling thread's next call.
+        """
+        ...
+
+    def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:
+        """Append tokens, perhaps none, and bring every token of the branch through layers [0, cut).
+
+        Returns the residual stream [n, hidden] at the cut, of those tokens that came there only now. They
+        are pending until `complete`; before that the branch can be advanced, to any cut, truncated or
+        freed, and nothing else. Raises Unsupported where `capabilities.exits` has no such cut.
+        """
+        ...
+
+    def complete(self, branch: Branch, tokens: Sequence[int] = ()) -> Logits:
+        """Append T tokens, perhaps none, and bring the pending ones and them through all remaining layers.
+
+        Returns the logits [pending + T, V], as `extend` would have. Each layer sees each token once.
         """
         ...
 

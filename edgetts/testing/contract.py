@@ -198,6 +198,99 @@ class SessionContract(ABC):
                 session.extend(branch, [1, 2, 3])
                 _law(self.tokens_run(session) - began == read + 3, "extend reads every token once")
 
+    # Exits
+
+    def test_stopping_at_a_cut_and_completing_equals_extending(self) -> None:
+        with self._session() as session:
+            tokens = _tokens(session, 14)
+            for cut in session.capabilities.exits:
+                branch, _ = session.prefill(tokens[:4])
+                streams = [session.advance(branch, tokens[4:5], cut).copy()]
+                streams.append(session.advance(branch, tokens[5:9], cut).copy())
+                _law([len(s) for s in streams] == [1, 4], "advance returns the stream of the new tokens")
+                _law((branch.length, branch.pending) == (9, 5), "tokens at a cut are pending")
+                logits = session.complete(branch, tokens[9:11]).copy()
+                _law(logits.shape == (7, session.info.vocab), "complete returns logits of all pending tokens")
+                _law((branch.length, branch.pending) == (11, 0), "nothing is pending when all is complete")
+                for i, row in enumerate(logits):
+                    self._same(session, row, self._alone(session, tokens[: 5 + i]), f"complete's row {i}")
+                logits = self._step(session, [branch], tokens[11:12])
+                self._same(session, logits[0], self._alone(session, tokens[:12]), "a step after complete")
+
+    def test_a_stream_does_not_depend_on_how_it_got_there(self) -> None:
+        with self._session() as session:
+            tokens = _tokens(session, 9)
+            for cut in session.capabilities.exits:
+                branch, twin = self._copies(session, tokens[:3], 2)
+                at_once = session.advance(twin, tokens[3:], cut).copy()
+                at = 0
+                for token in tokens[3:]:
+                    # Through every earlier cut, and back to an early one with the next token.
+                    session.advance(branch, [token], session.capabilities.exits[0])
+                    if cut != session.capabilities.exits[0]:
+                        stream = session.advance(branch, [], cut).copy()
+                        self._same(session, stream[0], at_once[at], f"the stream of token {at}")
+                    at += 1
+                logits, expected = session.complete(branch).copy(), session.complete(twin).copy()
+                self._same(session, logits, expected, "complete after many stops")
+
+    def test_pending_tokens_can_be_taken_back(self) -> None:
+        with self._session() as session:
+            tokens = _tokens(session, 12)
+            for cut in session.capabilities.exits:
+                branch, sibling = self._copies(session, tokens[:5], 2)
+                for length in (8, 6, 5, 3):
+                    if branch.length < 8:
+                        session.advance(branch, tokens[branch.length : 8], cut)
+                    session.truncate(branch, length)
+                    _law(branch.length == length, "a branch is as long as it was cut")
+                    other = session.complete(branch, [3]).copy()
+                    self._same(
+                        session, other[-1], self._alone(session, [*tokens[:length], 3]), f"cut to {length}"
+                    )
+                    session.truncate(branch, min(length, 5))
+                self._same(
+                    session,
+                    self._step(session, [sibling], [3])[0],
+                    self._alone(session, [*tokens[:5], 3]),
+                    "the sibling of what was pending",
+                )
+
+    def test_a_branch_with_pending_tokens_is_refused_elsewhere(self) -> None:
+        with self._session() as session:
+            exits = session.capabilities.exits
+            branch, other = self._copies(session, [1, 2], 2)
+            if not exits:
+                _refuses(Unsupported, "stopping at a cut", session.advance, branch, [1], 1)
+                _refuses(Unsupported, "completing", session.complete, branch, [1])
+                self._untouched(session, branch, [1, 2])
+                return
+            absent = max(exits) + 1
+            _refuses(Unsupported, "stopping where no cut is", session.advance, branch, [1], absent)
+            _refuses(InvalidInput, "completing nothing", session.complete, branch)
+            for wrong in (-1, session.info.vocab):
+                _refuses(InvalidInput, f"advancing by {wrong}", session.advance, branch, [wrong], exits[0])
+            session.advance(branch, [4], exits[0])
+            _refuses(InvalidInput, "a step of a pending branch", session.step, [other, branch], [1, 1])
+            _refuses(InvalidInput, "extending a pending branch", session.extend, branch, [1])
+            _refuses(InvalidInput, "a fork of a pending branch", session.fork, branch, 1)
+            session.truncate(branch, 2)
+            self._untouched(session, branch, [1, 2])
+            session.advance(other, [4], exits[0])
+            session.free(other)
+            _refuses(InvalidInput, "completing a freed branch", session.complete, other)
+
+    def test_the_context_limits_pending_tokens_too(self) -> None:
+        with self._session() as session:
+            for cut in session.capabilities.exits[:1]:
+                tokens = _tokens(session, session.info.context)
+                branch, _ = session.prefill(tokens[:-1])
+                session.advance(branch, tokens[-1:], cut)
+                _refuses(PromptTooLong, "advancing beyond the context", session.advance, branch, [1], cut)
+                _refuses(PromptTooLong, "completing beyond the context", session.complete, branch, [1])
+                logits = session.complete(branch).copy()
+                self._same(session, logits[0], self._alone(session, tokens), "a full context")
+
     # What is refused, and what is left afterwards
 
     def test_what_a_session_cannot_do_it_refuses(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -77,10 +77,16 @@ class FakeBranch:
 
     session: FakeSession | None
     tokens: list[int]
+    depths: list[int] = field(default_factory=list)
+    """Layers that each pending token has been through."""
 
     @property
     def length(self) -> int:
         return len(self.tokens)
+
+    @property
+    def pending(self) -> int:
+        return len(self.depths)
 
 
 class FakeSession:
@@ -88,7 +94,8 @@ class FakeSession:
 
     Counters: `prefilled`, tokens read by prefill; `run`, tokens read in all; `passes`; `widths`,
     branches of every step; `live`, branches not freed. `most_branches` is a memory limit: beyond it,
-    prefill and fork raise OutOfMemory. `capabilities` are what it says of itself and does.
+    prefill and fork raise OutOfMemory. `capabilities` are what it says of itself and does; where it can
+    stop at exits, the residual stream there is the finished logits, and `layers_run` counts token by layer.
     """
 
     def __init__(
@@ -105,6 +112,7 @@ class FakeSession:
         self.run = 0
         self.passes = 0
         self.widths: list[int] = []
+        self.layers_run = 0
         self.live: list[FakeBranch] = []
         self.most_branches = most_branches
         self._context, self._chunk = context, chunk
@@ -120,8 +128,9 @@ class FakeSession:
             model="toy",
             vocab=self.model.vocab,
             end_tokens=self.model.end_tokens,
-            layers=1,
+            layers=max(self._capabilities.exits, default=0) + 1,
             context=self._context,
+            cuts=self._capabilities.exits,
             bytes_per_token=8,
         )
 
@@ -147,7 +156,7 @@ class FakeSession:
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
             self._begin("fork")
-            own = self._own(branch)
+            own = self._whole(branch)
             if n < 1:
                 raise InvalidInput(f"A fork makes at least one branch, not {n}.")
             self._check_branches(n)
@@ -160,7 +169,7 @@ class FakeSession:
                 raise InvalidInput(
                     f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
                 )
-            own = [self._own(branch) for branch in branches]
+            own = [self._whole(branch) for branch in branches]
             if len({id(branch) for branch in own}) != len(own):
                 raise InvalidInput("A step takes each branch once.")
             self._check_tokens(tokens)
@@ -175,7 +184,7 @@ class FakeSession:
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
         with self._lock:
             self._begin("extend")
-            own = self._own(branch)
+            own = self._whole(branch)
             self._check_tokens(tokens)
             self._check_length(own.length + len(tokens))
             self.passes += 1
@@ -186,6 +195,25 @@ class FakeSession:
                 rows.append(self.model.logits(own.tokens))
             return self._lend(np.stack(rows))
 
+    def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:
+        with self._lock:
+            self._begin()
+            if cut not in self._capabilities.exits:
+                raise Unsupported(f"A pass of this session cannot stop at layer {cut}.")
+            return self._lend(self._through(self._own(branch), tokens, cut))
+
+    def complete(self, branch: Branch, tokens: Sequence[int] = ()) -> Logits:
+        with self._lock:
+            self._begin()
+            if not self._capabilities.exits:
+                raise Unsupported("A pass of this session cannot stop at a layer.")
+            own = self._own(branch)
+            if not tokens and not own.pending:
+                raise InvalidInput("No token of the branch is pending.")
+            logits = self._through(own, tokens, self.info.layers)
+            own.depths.clear()
+            return self._lend(logits)
+
     def features(self) -> Features:
         raise Unsupported("This session cannot return hidden states.")
 
@@ -195,7 +223,8 @@ class FakeSession:
             own = self._own(branch)
             if not 0 <= length <= own.length:
                 raise InvalidInput(f"A branch of {own.length} tokens cannot be cut to {length}.")
-            del own.tokens[length:]
+            whole = own.length - own.pending
+            del own.tokens[length:], own.depths[max(0, length - whole) :]
 
     def free(self, branch: Branch) -> None:
         with self._lock:
@@ -208,6 +237,23 @@ class FakeSession:
         with self._lock:
             self._closed = True
             self.live.clear()
+
+    def _through(self, branch: FakeBranch, tokens: Sequence[int], layers: int) -> Logits:
+        if tokens:
+            self._check_tokens(tokens)
+        self._check_length(branch.length + len(tokens))
+        self.passes += 1
+        self.run += len(tokens)
+        branch.tokens += tokens
+        branch.depths += [0] * len(tokens)
+        whole = branch.length - branch.pending
+        rows = []
+        for i, depth in enumerate(branch.depths):
+            if depth < layers:
+                self.layers_run += layers - depth
+                branch.depths[i] = layers
+                rows.append(self.model.logits(branch.tokens[: whole + i + 1]))
+        return np.stack(rows) if rows else np.zeros((0, self.model.vocab), np.float32)
 
     def _new(self, tokens: Sequence[int]) -> FakeBranch:
         branch = FakeBranch(self, list(tokens))
@@ -228,6 +274,12 @@ class FakeSession:
     def _lend(self, logits: Logits) -> Logits:
         self._returned.logits = logits
         return logits
+
+    def _whole(self, branch: Branch) -> FakeBranch:
+        own = self._own(branch)
+        if own.pending:
+            raise InvalidInput(f"{own.pending} tokens of the branch are pending: complete it first.")
+        return own
 
     def _own(self, branch: Branch) -> FakeBranch:
         if not isinstance(branch, FakeBranch) or branch.session is not self:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetts.errors import OutOfMemory
+from edgetts.runtimes.onnx.depths import Depths
 
 _STEP = 64
 _SLACK = 256
@@ -40,6 +41,13 @@ class CachedBranch:
     arena: Arena | None
     row: int
     length: int
+    depths: Depths | None = None
+    """Set while tokens may be pending."""
+
+    @property
+    def pending(self) -> int:
+        """Of the branch's tokens, the last ones that have not been through all layers."""
+        return 0 if self.depths is None else self.depths.pending
 
 
 @dataclass(slots=True)

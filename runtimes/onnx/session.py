@@ -1,14 +1,10 @@
-"""Run bundles on ONNX Runtime: any execution provider that has the fused operators.
-
-Knows graphs, token ids and caches. Passes are bound once and run without copies: inputs, logits
-and caches are NumPy arrays whose memory ONNX Runtime reads and writes in place.
-"""
+"""The Session contract over ONNX Runtime. Knows graphs, token ids and caches."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,6 @@ import numpy as np
 import onnxruntime as ort
 import psutil
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from edgetts.bundle import MODEL, PROMPT, Manifest, TrustRecord, open_bundle
 from edgetts.decoding.session import (
@@ -28,118 +23,15 @@ from edgetts.decoding.session import (
     Logits,
     SessionInfo,
 )
-from edgetts.errors import CorruptFile, InvalidInput, PromptTooLong, RuntimeFailure
-from edgetts.runtimes.cache import Arena, CachedBranch, CacheLimit, CacheShape
-from edgetts.runtimes.hardware import cores_busy_elsewhere, physical_cores
+from edgetts.errors import InvalidInput, PromptTooLong, RuntimeFailure, Unsupported
+from edgetts.runtimes.onnx.cache import Arena, CachedBranch, CacheLimit, CacheShape
+from edgetts.runtimes.onnx.depths import Depths
+from edgetts.runtimes.onnx.graphs import first_line, open_graphs
+from edgetts.runtimes.onnx.options import OnnxOptions
+from edgetts.runtimes.onnx.passes import Pass, Shape
 
-# A session keeps this many shapes of passes bound; speculation uses a handful of widths.
+# A session keeps this many shapes of passes bound; speculation uses a handful of widths, in every segment.
 _BINDINGS = 12
-
-# ONNX Runtime's exceptions have no base of their own.
-LOAD_ERRORS: tuple[type[Exception], ...] = (
-    RuntimeError,
-    ValueError,
-    *(e for e in vars(ort_state).values() if isinstance(e, type) and issubclass(e, Exception)),
-)
-"""What it may raise while it loads a graph."""
-
-
-@dataclass(frozen=True, slots=True)
-class OnnxOptions:
-    """How ONNX Runtime runs. Lengths in tokens.
-
-    threads: None is one per physical core. spin: threads wait busily inside a pass, which makes small
-    models a third faster on an idle device and half as fast on a busy one; None looks, when it opens,
-    whether other programs keep a core busy. They sleep between passes. arena: keep freed activations for the next pass.
-    providers: execution providers, first choice first. by_segment: open the layers in segments
-    instead of whole, so that a pass can stop at a cut. chunk: tokens of a prompt in one pass.
-    memory_bytes: limit of all branches' caches. long_prompt: from this many tokens on a prompt is read
-    by a graph of its own, exact and on many devices faster (`edgetts.load` measures it); it holds 4-bit weights a second time, is opened when it
-    is first needed, and only where that takes less than a tenth of the memory left. None never does.
-    """
-
-    threads: int | None = None
-    spin: bool | None = None
-    arena: bool = True
-    providers: tuple[str | tuple[str, Mapping[str, str]], ...] = ("CPUExecutionProvider",)
-    by_segment: bool = False
-    chunk: int = 256
-    memory_bytes: int | None = None
-    long_prompt: int | None = 128
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and not 1 <= self.threads <= 1024:
-            raise InvalidInput(f"threads is {self.threads}, but it must be between 1 and 1024.")
-        if self.chunk < 1:
-            raise InvalidInput(f"chunk is {self.chunk}, but it must be at least 1 token.")
-        available = ort.get_available_providers()
-        for provider in self.providers:
-            name = provider if isinstance(provider, str) else provider[0]
-            if name not in available:
-                raise InvalidInput(
-                    f"This onnxruntime has no {name}.",
-                    hint=f"It has: {', '.join(available)}. See: edgetts doctor",
-                )
-
-
-class _Pass:
-    """One shape of pass over rows [first, first + batch) of an arena, with its memory bound."""
-
-    def __init__(
-        self,
-        graphs: Sequence[ort.InferenceSession],
-        arena: Arena,
-        hidden: int,
-        vocab: int,
-        first: int,
-        batch: int,
-        sequence: int,
-        selected: int,
-    ) -> None:
-        self.version = arena.version
-        # Logits are lent to the thread that asked for them until its own next call.
-        self.thread = threading.get_ident()
-        self.ids = np.zeros((batch, sequence), np.int64)
-        self.seqlens = np.zeros(batch, np.int32)
-        self.total = np.zeros(1, np.int32)
-        self.positions = np.zeros(selected, np.int64)
-        self.logits = np.zeros((selected, vocab), np.float32)
-        inputs = {
-            "input_ids": self.ids,
-            "seqlens": self.seqlens,
-            "total_length": self.total,
-            "positions": self.positions,
-        }
-        values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in inputs.items()}
-        values["logits"] = ort.OrtValue.ortvalue_from_numpy(self.logits)
-        self.features = np.zeros((selected, hidden), np.float32)
-        values["features"] = ort.OrtValue.ortvalue_from_numpy(self.features)
-        for layer in range(arena.shape.layers):
-            for kind, blocks in (("key", arena.keys), ("value", arena.values)):
-                rows = blocks[layer][first : first + batch]
-                values[f"past_{kind}.{layer}"] = ort.OrtValue.ortvalue_from_numpy(rows)
-        self._steps = []
-        # ONNX Runtime does not keep NumPy's memory alive.
-        self._alive: list[ort.OrtValue] = []
-        for graph in graphs:
-            binding = graph.io_binding()
-            for node in graph.get_inputs():
-                binding.bind_ortvalue_input(node.name, values[node.name])
-            for node in graph.get_outputs():
-                name = node.name.replace("present_", "past_")
-                if name == "hidden.out":
-                    stream = ort.OrtValue.ortvalue_from_numpy(np.zeros((batch, sequence, hidden), np.float32))
-                    binding.bind_ortvalue_output(node.name, stream)
-                    values["hidden"] = stream
-                    self._alive.append(stream)
-                else:
-                    binding.bind_ortvalue_output(node.name, values[name])
-            self._steps.append((graph, binding))
-        self._alive += values.values()
-
-    def run(self, options: ort.RunOptions) -> None:
-        for graph, binding in self._steps:
-            graph.run_with_iobinding(binding, options)
 
 
 class OnnxSession:
@@ -167,7 +59,7 @@ class OnnxSession:
         self._limit = CacheLimit(options.memory_bytes)
         self._lock = threading.RLock()
         self._latest = threading.local()
-        self._passes: dict[tuple[Arena, int, int, int, int, int], _Pass] = {}
+        self._passes: dict[tuple[Arena, tuple[int, ...], Shape], Pass] = {}
         self._closed = False
         self._info = SessionInfo(
             runtime="onnx",
@@ -196,7 +88,7 @@ class OnnxSession:
         options = replace(options or OnnxOptions(), **changes)
         manifest = open_bundle(bundle, trust=trust)
         files = [s.file for s in manifest.segments] if options.by_segment else [MODEL]
-        return cls(bundle, manifest, _open_graphs(bundle, manifest, files, options), options)
+        return cls(bundle, manifest, open_graphs(bundle, manifest, files, options), options)
 
     @property
     def info(self) -> SessionInfo:
@@ -241,7 +133,7 @@ class OnnxSession:
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
-            parent, source = self._own(branch)
+            parent, source = self._whole(branch)
             if n < 1:
                 raise InvalidInput(f"A fork makes at least one branch, not {n}.")
             arena = Arena.create(self._shape, self._limit, n, parent.length)
@@ -259,7 +151,7 @@ class OnnxSession:
                     f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
                 )
             self._check_tokens(tokens)
-            own = [self._own(branch)[0] for branch in branches]
+            own = [self._whole(branch)[0] for branch in branches]
             if len({id(b) for b in own}) != len(own):
                 raise InvalidInput("A step takes each branch once.")
             longest = max(b.length for b in own) + 1
@@ -267,7 +159,7 @@ class OnnxSession:
             arena = self._together(own)
             arena.reserve(longest)
             first = arena.gather(own)
-            bound = self._bind(arena, first, len(own), 1, len(own))
+            bound = self._bind(arena, Shape(first, len(own), 1, len(own)))
             for i, (branch, token) in enumerate(zip(own, tokens, strict=True)):
                 at = branch.row - first
                 bound.ids[at, 0] = token
@@ -281,10 +173,27 @@ class OnnxSession:
 
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
         with self._lock:
-            own, _ = self._own(branch)
+            own, _ = self._whole(branch)
             self._check_tokens(tokens)
             self._check_room(own.length + len(tokens))
             return self._append(own, tokens, range(len(tokens)))
+
+    def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:
+        with self._lock:
+            if cut not in self.capabilities.exits:
+                at = ", ".join(map(str, self.capabilities.exits)) or "nowhere"
+                raise Unsupported(f"A pass of this session cannot stop at layer {cut}; it can at: {at}.")
+            own = self._begin_partial(branch, tokens)
+            return self._through(own, tokens, self._info.cuts.index(cut) + 1)
+
+    def complete(self, branch: Branch, tokens: Sequence[int] = ()) -> Logits:
+        with self._lock:
+            if not self.capabilities.exits:
+                raise Unsupported("A pass of this session cannot stop at a layer.")
+            own = self._begin_partial(branch, tokens)
+            if not tokens and not own.pending:
+                raise InvalidInput("No token of the branch is pending.")
+            return self._through(own, tokens, len(self._graphs))
 
     def features(self) -> Features:
         latest: Features | None = getattr(self._latest, "features", None)
@@ -298,6 +207,8 @@ class OnnxSession:
             if not 0 <= length <= own.length:
                 raise InvalidInput(f"A branch of {own.length} tokens cannot be cut to {length}.")
             own.length = length
+            if own.depths is not None:
+                own.depths.truncate(length)
 
     def free(self, branch: Branch) -> None:
         with self._lock:
@@ -328,7 +239,7 @@ class OnnxSession:
         assert arena is not None  # noqa: S101 - narrowed by the callers
         length = branch.length + len(tokens)
         arena.reserve(length)
-        bound = self._bind(arena, branch.row, 1, len(tokens), len(selected), graphs)
+        bound = self._bind(arena, Shape(branch.row, 1, len(tokens), len(selected)), graphs)
         bound.ids[0] = tokens
         bound.seqlens[0] = length - 1
         bound.total[0] = length
@@ -336,6 +247,46 @@ class OnnxSession:
         self._run(bound, cancel)
         branch.length = length
         return bound.logits
+
+    def _begin_partial(self, branch: Branch, tokens: Sequence[int]) -> CachedBranch:
+        """Check that tokens may be appended, and make room for them."""
+        own, arena = self._own(branch)
+        if tokens:
+            self._check_tokens(tokens)
+        self._check_room(own.length + len(tokens))
+        arena.reserve(own.length + len(tokens))
+        if own.depths is None:
+            own.depths = Depths(len(self._graphs), own.length, self._arch.hidden)
+        return own
+
+    def _through(self, branch: CachedBranch, tokens: Sequence[int], segments: int) -> NDArray[np.float32]:
+        """Bring every token through the first segments; return what the last of them computed."""
+        arena, depths = branch.arena, branch.depths
+        assert arena is not None  # noqa: S101 - narrowed by the callers
+        assert depths is not None  # noqa: S101 - made by the callers
+        out: NDArray[np.float32] = np.zeros((0, self._arch.hidden), np.float32)
+        last = len(self._graphs) - 1
+        for segment in range(segments):
+            count = len(tokens) if segment == 0 else len(depths.waiting[segment])
+            out = out[:0]
+            if not count:
+                continue
+            chosen = count if segment == last else 0
+            bound = self._bind(arena, Shape(branch.row, 1, count, chosen), [self._graphs[segment]])
+            if segment == 0:
+                bound.ids[0] = tokens
+            else:
+                bound.stream[0] = depths.waiting[segment]
+            bound.total[0] = depths.filled[segment] + count
+            bound.seqlens[0] = bound.total[0] - 1
+            bound.positions[:] = range(chosen)
+            self._run(bound)
+            out = bound.logits if segment == last else bound.result[0].copy()
+            depths.passed(segment, count, None if segment == last else out)
+            branch.length = depths.filled[0]
+        if segments > last:
+            branch.depths = None
+        return out
 
     def _graphs_for(self, prompt: int, cancel: Cancellation | None) -> list[ort.InferenceSession]:
         """Return the graphs to read a prompt with, opening those for long ones when first needed."""
@@ -346,30 +297,21 @@ class OnnxSession:
             packed = sum(n.bytes for n in self._manifest.tensors.values() if n.stored.startswith("int4"))
             roomy = packed < psutil.virtual_memory().available / 10
             self._prompt_graphs = (
-                _open_graphs(self._bundle, self._manifest, [PROMPT], self._options, cancel)
+                open_graphs(self._bundle, self._manifest, [PROMPT], self._options, cancel)
                 if roomy
                 else self._graphs
             )
         return self._prompt_graphs
 
-    def _bind(
-        self,
-        arena: Arena,
-        first: int,
-        batch: int,
-        sequence: int,
-        selected: int,
-        graphs: list[ort.InferenceSession] | None = None,
-    ) -> _Pass:
+    def _bind(self, arena: Arena, shape: Shape, graphs: Sequence[ort.InferenceSession] | None = None) -> Pass:
         graphs = self._graphs if graphs is None else graphs
-        key = (arena, first, batch, sequence, selected, id(graphs))
+        key = (arena, tuple(map(id, graphs)), shape)
         bound = self._passes.pop(key, None)
         if bound is None or bound.version != arena.version or bound.thread != threading.get_ident():
             self._forget_stale()
-            arch = self._arch
-            bound = _Pass(graphs, arena, arch.hidden, arch.vocab, first, batch, sequence, selected)
+            bound = Pass(graphs, arena, self._arch.hidden, self._arch.vocab, shape)
         self._passes[key] = bound
-        while len(self._passes) > _BINDINGS:
+        while len(self._passes) > _BINDINGS * len(self._graphs):
             del self._passes[next(iter(self._passes))]
         return bound
 
@@ -377,7 +319,7 @@ class OnnxSession:
         """Drop passes over blocks that an arena has replaced or given up, which they would keep in memory."""
         self._passes = {key: bound for key, bound in self._passes.items() if bound.version == key[0].version}
 
-    def _run(self, bound: _Pass, cancel: Cancellation | None = None) -> None:
+    def _run(self, bound: Pass, cancel: Cancellation | None = None) -> None:
         options = ort.RunOptions()
 
         def terminate() -> None:
@@ -413,6 +355,12 @@ class OnnxSession:
             common.adopt(branch)
         return common
 
+    def _whole(self, branch: Branch) -> tuple[CachedBranch, Arena]:
+        own, arena = self._own(branch)
+        if own.pending:
+            raise InvalidInput(f"{own.pending} tokens of the branch are pending: complete it first.")
+        return own, arena
+
     def _own(self, branch: Branch) -> tuple[CachedBranch, Arena]:
         if self._closed:
             raise InvalidInput("The session is closed.")
@@ -437,72 +385,3 @@ class OnnxSession:
             raise PromptTooLong(
                 f"A branch would reach {length} tokens, but the model's context holds {self._info.context}."
             )
-
-
-def _session_options(options: OnnxOptions) -> ort.SessionOptions:
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads or physical_cores()
-    settings.inter_op_num_threads = 1
-    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    settings.enable_cpu_mem_arena = options.arena
-    settings.log_severity_level = 3
-    spin = cores_busy_elsewhere() < 1 if options.spin is None else options.spin
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    # Threads that go on spinning after a pass would steal the cores from sampling and from other segments.
-    settings.add_session_config_entry("session.force_spinning_stop", "1")
-    return settings
-
-
-def _open_graphs(
-    bundle: Path,
-    manifest: Manifest,
-    files: Sequence[str],
-    options: OnnxOptions,
-    cancel: Cancellation | None = None,
-) -> list[ort.InferenceSession]:
-    """Load graphs and check their ports. Raises CorruptFile, or Cancelled soon after `cancel` is requested."""
-    settings = _session_options(options)
-
-    def terminate() -> None:
-        settings.set_load_cancellation_flag(True)
-
-    providers = [(p, {}) if isinstance(p, str) else (p[0], dict(p[1])) for p in options.providers]
-    if cancel is not None:
-        cancel.register(terminate)
-    try:
-        graphs = [ort.InferenceSession(bundle / file, settings, providers=providers) for file in files]
-    except LOAD_ERRORS as error:
-        if cancel is not None and cancel.requested:
-            raise Cancelled from error
-        raise CorruptFile(
-            f"ONNX Runtime cannot load the bundle {bundle.name}: {first_line(error)}",
-            hint="Remove it and export the model again.",
-        ) from error
-    finally:
-        if cancel is not None:
-            cancel.unregister(terminate)
-    if set().union(*map(_ports, graphs)) != _expected_ports(manifest, options.by_segment):
-        raise CorruptFile(
-            f"The graphs of the bundle {bundle.name} are not those of its manifest's architecture.",
-            hint="Remove it and export the model again.",
-        )
-    return graphs
-
-
-def _ports(graph: ort.InferenceSession) -> set[str]:
-    return {node.name for node in (*graph.get_inputs(), *graph.get_outputs())}
-
-
-def _expected_ports(manifest: Manifest, by_segment: bool) -> set[str]:
-    """Name the inputs and outputs that the graphs of a manifest's model have together."""
-    names = {"input_ids", "seqlens", "total_length", "positions", "logits", "features"}
-    if by_segment and manifest.cuts:
-        names |= {"hidden", "hidden.out"}
-    for layer in range(manifest.architecture.layers):
-        names |= {f"{when}_{part}.{layer}" for when in ("past", "present") for part in ("key", "value")}
-    return names
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:300] if text else type(error).__name__

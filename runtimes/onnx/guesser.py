@@ -12,7 +12,7 @@ from edgetts.decoding.session import Features
 from edgetts.decoding.speculation import Guess
 from edgetts.errors import CorruptFile
 from edgetts.runtimes.hardware import physical_cores
-from edgetts.runtimes.onnx import LOAD_ERRORS, first_line
+from edgetts.runtimes.onnx.graphs import LOAD_ERRORS, first_line
 
 _PORTS = {"features", "token", "features.next", "best", "probability"}
 
