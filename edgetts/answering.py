@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from edgetts.budget import Budget
 from edgetts.control.controller import Controller
-from edgetts.decoding.parallel import ParallelDecoder, TokenDrawn
+from edgetts.decoding.parallel import ParallelDecoder
+from edgetts.decoding.trace import TokenDrawn
 from edgetts.meter import Meter
 from edgetts.selection.answers import AnswerFormat, extract
 from edgetts.selection.stopping import vote_decided

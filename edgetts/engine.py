@@ -27,6 +27,7 @@ from edgetts.decoding.speculation import (
     HeadDrafter,
     NgramDrafter,
     PassCosts,
+    SpeculativeDecoder,
     Speculator,
 )
 from edgetts.errors import InvalidInput, PromptTooLong, Unsupported
@@ -201,7 +202,7 @@ class Engine:
             prompt_tokens=tokens,
             max_tokens=plan.max_tokens,
             greedy_first=plan.samples > 1 or sampling.temperature is None,
-            speculator=speculator,
+            alone=None if speculator is None else SpeculativeDecoder(speculator),
         )
         try:
             first = min(plan.width, plan.samples)

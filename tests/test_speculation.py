@@ -22,6 +22,7 @@ from edgetts.decoding.speculation import (
     NgramPool,
     PassCosts,
     Proposal,
+    SpeculativeDecoder,
     Speculator,
 )
 from edgetts.errors import InvalidInput, Unsupported
@@ -94,7 +95,7 @@ def decode(
         prompt_tokens=prompt,
         max_tokens=max_tokens,
         greedy_first=False,
-        speculator=drafts,
+        alone=None if drafts is None else SpeculativeDecoder(drafts),
     )
     run.start(1, last=True)
     while run.active:

@@ -1,53 +1,26 @@
 """Decode several samples of one prompt in lockstep: one pass a step, whatever their number.
 
 The caller owns the loop: it starts samples, steps, and ends them when it likes. A sample that the
-model ends leaves its place at once, and another may be started in it. A sample that runs alone may
-verify guesses at its next tokens in the same pass.
+model ends leaves its place at once, and another may be started in it. How a sample that runs alone
+comes to its next tokens may be left to an `Alone`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from edgetts.decoding.sampling import Sampler
-from edgetts.decoding.session import Branch, Features, Logits, Session
-from edgetts.decoding.speculation import Drafter, Speculator
+from edgetts.decoding.alone import Alone, Situation
+from edgetts.decoding.sampling import Drawn, Sampler
+from edgetts.decoding.session import Branch, Logits, Session
+from edgetts.decoding.trace import TokenDrawn, Trace
 from edgetts.errors import InvalidInput
-from edgetts.types import LONGEST_DRAFT, FinishReason, SamplingParams
-
-
-@dataclass(frozen=True, slots=True)
-class TokenDrawn:
-    """One token of a sample, or, with `finish`, that the sample ended without one."""
-
-    sample: int
-    token: int | None
-    logprob: float
-    finish: FinishReason | None = None
-
-
-@dataclass(slots=True)
-class Trace:
-    """What a sample has drawn so far: token ids, log-probs, and why it ended."""
-
-    index: int
-    sampler: Sampler
-    branch: Branch | None = None
-    drafters: Sequence[Drafter] | None = None
-    known: int = 0
-    """Tokens the drafters were told of."""
-    features: Features | None = None
-    """The hidden state the last token was drawn from, where the sample was alone then."""
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish: FinishReason | None = None
+from edgetts.types import FinishReason, SamplingParams
 
 
 class ParallelDecoder:
     """Samples that continue one prefilled prompt. Frees every branch it was given or made when closed.
 
-    `speculator` may draft for a sample that runs alone; None decodes plainly.
+    `alone` computes the tokens of a sample that runs alone; None decodes it as any other.
     """
 
     def __init__(
@@ -60,10 +33,9 @@ class ParallelDecoder:
         prompt_tokens: Sequence[int] = (),
         max_tokens: int,
         greedy_first: bool,
-        speculator: Speculator | None = None,
+        alone: Alone | None = None,
     ) -> None:
-        able = session.capabilities.extend and session.capabilities.truncate
-        self._speculator = speculator if able else None
+        self._alone = alone
         self.last_width = 0
         """Tokens that the latest pass ran."""
         self._session = session
@@ -125,14 +97,12 @@ class ParallelDecoder:
         running = list(self._running)
         if not running:
             return []
-        if len(running) == 1 and self._speculator is not None:
-            drawn = self._speculate(running[0], self._speculator, most)
+        if len(running) == 1 and self._alone is not None:
+            drawn = self._step_alone(running[0], self._alone, most)
         else:
             branches = [trace.branch for trace in running if trace.branch is not None]
             self.last_width = len(branches)
             logits = self._session.step(branches, [trace.tokens[-1] for trace in running])
-            for trace in running:
-                trace.features = None
             drawn = [self._draw(trace, row) for trace, row in zip(running, logits, strict=True)]
         self._evict()
         return drawn
@@ -140,8 +110,9 @@ class ParallelDecoder:
     @property
     def widest(self) -> int:
         """Tokens that the next pass may run at most."""
-        alone = len(self._running) == 1 and self._speculator is not None
-        return 1 + LONGEST_DRAFT if alone else len(self._running)
+        if len(self._running) == 1 and self._alone is not None:
+            return self._alone.widest
+        return len(self._running)
 
     def end(self, sample: int, reason: FinishReason, keep: int | None = None) -> None:
         """End a sample and free its branch; one that has ended stays as it was.
@@ -166,7 +137,10 @@ class ParallelDecoder:
             self._prompt = None
 
     def _draw(self, trace: Trace, logits: Logits) -> TokenDrawn:
-        drawn = trace.sampler.draw(logits)
+        return self._take(trace, trace.sampler.draw(logits))
+
+    def _take(self, trace: Trace, drawn: Drawn) -> TokenDrawn:
+        """Append a token to a sample; the model's end token and the limit end it."""
         if drawn.token in self._session.info.end_tokens:
             trace.finish = "end"
             return TokenDrawn(trace.index, None, drawn.logprob, "end")
@@ -176,46 +150,20 @@ class ParallelDecoder:
             trace.finish = "length"
         return TokenDrawn(trace.index, drawn.token, drawn.logprob, trace.finish)
 
-    def _speculate(self, trace: Trace, speculator: Speculator, most: int | None) -> list[TokenDrawn]:
-        """Verify guesses behind the last token: what is drawn from their logits, as plain decoding draws, decides."""
-        branch, last = trace.branch, trace.tokens[-1]
-        if branch is None:
+    def _step_alone(self, trace: Trace, alone: Alone, most: int | None) -> list[TokenDrawn]:
+        if trace.branch is None:
             return []
-        began = speculator.clock()
-        if trace.drafters is None:
-            others = [other.tokens for other in self.traces.values() if other is not trace]
-            trace.drafters = speculator.drafters(self._prompt_tokens, others)
-        for drafter in trace.drafters:
-            drafter.accept(trace.tokens[trace.known :], trace.features)
-        trace.known = len(trace.tokens)
-        # The last token a limit allows is drawn, not guessed.
-        room = min(self._max_tokens - len(trace.tokens), self._session.info.context - branch.length) - 1
-        if most is not None:
-            room = min(room, most - 1)
-        draft = speculator.draft(trace.drafters, room)
-        guesses = draft.tokens
-        length = branch.length
-        self.last_width = 1 + len(guesses)
-        if guesses:
-            logits = self._session.extend(branch, [last, *guesses])
-        else:
-            logits = self._session.step([branch], [last])
-        drawn: list[TokenDrawn] = []
-        emitted: list[int] = []
-        for row, guess in zip(logits, [*guesses, None], strict=True):
-            drawn.append(self._draw(trace, row))
-            token = drawn[-1].token
-            if token is not None:
-                emitted.append(token)
-            elif guess in self._session.info.end_tokens:
-                emitted.append(guess)
-            if trace.finish is not None or token != guess:
-                break
-        if self._session.capabilities.hidden_states:
-            trace.features = self._session.features()[len(drawn) - 1].copy()
-        if len(drawn) <= len(guesses):
-            self._session.truncate(branch, length + len(drawn))
-        speculator.settle(draft, emitted, speculator.clock() - began)
+        room = min(self._max_tokens - len(trace.tokens), self._session.info.context - trace.branch.length)
+        situation = Situation(
+            session=self._session,
+            trace=trace,
+            branch=trace.branch,
+            room=max(1, room if most is None else min(room, most)),
+            prompt=self._prompt_tokens,
+            others=[other.tokens for other in self.traces.values() if other is not trace],
+            take=lambda drawn: self._take(trace, drawn),
+        )
+        drawn, self.last_width = alone.step(situation)
         return drawn
 
     def _evict(self) -> None:

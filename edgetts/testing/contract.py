@@ -223,14 +223,12 @@ class SessionContract(ABC):
             for cut in session.capabilities.exits:
                 branch, twin = self._copies(session, tokens[:3], 2)
                 at_once = session.advance(twin, tokens[3:], cut).copy()
-                at = 0
-                for token in tokens[3:]:
+                for at, token in enumerate(tokens[3:]):
                     # Through every earlier cut, and back to an early one with the next token.
                     session.advance(branch, [token], session.capabilities.exits[0])
                     if cut != session.capabilities.exits[0]:
                         stream = session.advance(branch, [], cut).copy()
                         self._same(session, stream[0], at_once[at], f"the stream of token {at}")
-                    at += 1
                 logits, expected = session.complete(branch).copy(), session.complete(twin).copy()
                 self._same(session, logits, expected, "complete after many stops")
 

@@ -6,6 +6,7 @@ draws from the same logits: drafts decide only how many tokens a pass yields.
 
 from edgetts.decoding.speculation.acceptance import Acceptance
 from edgetts.decoding.speculation.costs import PassCosts
+from edgetts.decoding.speculation.decoder import SpeculativeDecoder
 from edgetts.decoding.speculation.drafter import Drafter, Proposal
 from edgetts.decoding.speculation.heads import DraftNetwork, Guess, HeadDrafter
 from edgetts.decoding.speculation.ngram import NgramDrafter, NgramPool
@@ -26,5 +27,6 @@ __all__ = [
     "NgramPool",
     "PassCosts",
     "Proposal",
+    "SpeculativeDecoder",
     "Speculator",
 ]

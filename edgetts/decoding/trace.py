@@ -1,0 +1,31 @@
+"""What a sample has drawn so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgetts.decoding.sampling import Sampler
+from edgetts.decoding.session import Branch
+from edgetts.types import FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDrawn:
+    """One token of a sample, or, with `finish`, that the sample ended without one."""
+
+    sample: int
+    token: int | None
+    logprob: float
+    finish: FinishReason | None = None
+
+
+@dataclass(slots=True)
+class Trace:
+    """One sample: its token ids, their log-probs, and why it ended."""
+
+    index: int
+    sampler: Sampler
+    branch: Branch | None = None
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish: FinishReason | None = None
