@@ -6,7 +6,7 @@ A bundle is a directory `NAME.edge/` that holds
     weights.bin          every tensor once
     model.onnx           all layers in one graph
     prompt.onnx          the same in exact arithmetic, faster for long prompts; where weights have 4 bits
-    heads-HASH.onnx      draft heads, where some were trained: guesses at coming tokens
+    exits/               guessers at coming tokens, where some were trained: a small graph each
     layers_A_B.onnx      the same layers in segments [A, B), cut where early exits may sit
     tokenizer.json       Hugging Face tokenizers' format
     chat_template.jinja  where the model has one
@@ -32,14 +32,15 @@ from edgetts.checksum import sha256_of
 from edgetts.errors import BundleVersionError, ChecksumMismatch, CorruptFile, ModelNotFound, StorageError
 from edgetts.tokenizer import TokenizerFacts
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
 PROMPT = "prompt.onnx"
 TOKENIZER = "tokenizer.json"
+EXITS = "exits"
 _MANIFEST_LIMIT = 64 << 20
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_FILE_NAME = re.compile(r"(exits/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SCALARS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
 _Value = TypeVar("_Value")
 
@@ -81,20 +82,59 @@ class Check:
     largest: float
 
 
-@dataclass(frozen=True, slots=True)
-class HeadsNote:
-    """Draft heads: a small network that guesses coming tokens, trained on the model's own text.
+Pairs = tuple[tuple[float, float], ...]
 
-    vocabulary: tokens a guess may be. tokens: of text it was trained on, in seconds of `seconds`.
-    agreement: share of `positions` held-out ones at which the guess was the model's first choice, by depth.
+
+@dataclass(frozen=True, slots=True)
+class GuesserNote:
+    """A small network that guesses coming tokens from what the model computes anyway.
+
+    kind: recurrent, from the final hidden state and the last token; parallel, from the final state alone;
+    exit, from the residual stream before layer `cut`. fitted: gradient or closed form. agreement: share of
+    held-out positions at which the guess was the model's first choice, by tokens ahead. calibration:
+    points (stated, observed) of a rising curve.
     """
 
     file: str
+    kind: str
+    cut: int
+    fitted: str
+    agreement: tuple[float, ...]
+    calibration: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class LeavingNote:
+    """What leaving early cost and saved on held-out text, by a criterion and how strict it is.
+
+    cuts: where tokens may leave. agreement: share of tokens that are the whole network's first choice, on
+    the split that calibrated (first) and on another. depth: share of the layers that were run.
+    """
+
+    criterion: str
+    strictness: float
+    cuts: tuple[int, ...]
+    agreement: tuple[float, float]
+    depth: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExitsNote:
+    """Guessers, and where they come from: trained on `tokens` tokens of the model's own text in `seconds`.
+
+    vocabulary: tokens a guess may be. positions: held-out ones that figures are of. made_by: versions.
+    """
+
     vocabulary: int
     tokens: int
-    seconds: float
     positions: int
-    agreement: tuple[float, ...]
+    seconds: float
+    made_by: Mapping[str, str]
+    guessers: tuple[GuesserNote, ...]
+    leaving: tuple[LeavingNote, ...] = ()
+
+    def of_kind(self, kind: str) -> tuple[GuesserNote, ...]:
+        return tuple(note for note in self.guessers if note.kind == kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +156,7 @@ class Manifest:
     files: Mapping[str, str]
     """sha256 of every file but the manifest."""
     check: Check | None = None
-    heads: HeadsNote | None = None
+    exits: ExitsNote | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -230,7 +270,7 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
             made_by={k: _of(str, v) for k, v in body["made_by"].items()},
             files={k: _of(str, v) for k, v in body["files"].items()},
             check=None if body["check"] is None else _record(Check, body["check"]),
-            heads=None if body["heads"] is None else _heads(body["heads"]),
+            exits=None if body["exits"] is None else _exits(body["exits"]),
             notes=tuple(_of(str, note) for note in _of(list, body["notes"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -247,8 +287,8 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
     if not whole or not 0 < manifest.context <= manifest.architecture.context:
         raise CorruptFile(f"The manifest of {directory.name} describes no whole model.", hint=_AGAIN)
     needed = {WEIGHTS, MODEL, TOKENIZER, *(s.file for s in manifest.segments)}
-    if manifest.heads is not None:
-        needed.add(manifest.heads.file)
+    if manifest.exits is not None:
+        needed |= {note.file for note in manifest.exits.guessers}
     if missing := needed - set(manifest.files):
         raise CorruptFile(f"The manifest of {directory.name} has no hash for {', '.join(sorted(missing))}.")
     if not all(_FILE_NAME.fullmatch(name) for name in manifest.files):
@@ -256,21 +296,48 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
     return manifest
 
 
-def _of(kind: type[_Value], value: Any) -> _Value:
+def _of(kind: type[_Value] | tuple[type[_Value], ...], value: Any) -> _Value:
     """Return a value of the kind, which no bool is. Raises TypeError."""
     if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"{value!r} is no {kind}")
     return value
 
 
-def _heads(data: Any) -> HeadsNote:
-    agreement = tuple(data.pop("agreement"))
+def _exits(data: Any) -> ExitsNote:
+    def numbers(value: Any) -> tuple[float, ...]:
+        return tuple(float(_of((int, float), one)) for one in _of(list, value))
+
+    def guesser(one: Any) -> GuesserNote:
+        agreement, calibration = numbers(one.pop("agreement")), _of(list, one.pop("calibration"))
+        points = tuple((x, y) for x, y in map(numbers, calibration))
+        rising = all(list(axis) == sorted(axis) for axis in zip(*points, strict=True))
+        if not points or not rising:
+            raise ValueError("a calibration is a rising curve")
+        texts = {name: _of(str, one.pop(name)) for name in ("file", "kind", "fitted")}
+        return GuesserNote(
+            **texts, cut=_of(int, one.pop("cut")), agreement=agreement, calibration=points, **one
+        )
+
+    def leaving(one: Any) -> LeavingNote:
+        calibrated, confirmed = numbers(one.pop("agreement"))
+        return LeavingNote(
+            criterion=_of(str, one.pop("criterion")),
+            strictness=float(_of((int, float), one.pop("strictness"))),
+            cuts=tuple(_of(int, cut) for cut in _of(list, one.pop("cuts"))),
+            agreement=(calibrated, confirmed),
+            depth=float(_of((int, float), one.pop("depth"))),
+            **one,
+        )
+
     counts = {name: _of(int, data.pop(name)) for name in ("vocabulary", "tokens", "positions")}
-    seconds = data.pop("seconds")
-    shares = (seconds, *agreement)
-    if not all(isinstance(share, (int, float)) and not isinstance(share, bool) for share in shares):
-        raise TypeError("heads are described by numbers")
-    return HeadsNote(file=_of(str, data.pop("file")), seconds=seconds, agreement=agreement, **counts, **data)
+    return ExitsNote(
+        **counts,
+        seconds=float(_of((int, float), data.pop("seconds"))),
+        made_by={k: _of(str, v) for k, v in _of(dict, data.pop("made_by")).items()},
+        guessers=tuple(guesser(one) for one in _of(list, data.pop("guessers"))),
+        leaving=tuple(leaving(one) for one in _of(list, data.pop("leaving"))),
+        **data,
+    )
 
 
 def _record(cls: type[_Record], data: Any) -> _Record:

@@ -17,26 +17,18 @@ from edgetts.chat import ChatTemplate, Message, encode_chat
 from edgetts.control.controller import Controller
 from edgetts.control.cost import CostModel
 from edgetts.control.planner import Request
+from edgetts.decoding.alone import Alone
+from edgetts.decoding.guessers import Guessers
+from edgetts.decoding.lone import LoneDecoding
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.session import Cancellation, Cancelled, Session
-from edgetts.decoding.speculation import (
-    DRAFTERS,
-    Acceptance,
-    Drafter,
-    DraftNetwork,
-    HeadDrafter,
-    NgramDrafter,
-    PassCosts,
-    SpeculativeDecoder,
-    Speculator,
-)
-from edgetts.errors import InvalidInput, PromptTooLong, Unsupported
+from edgetts.decoding.speculation import SpeculativeDecoder
+from edgetts.errors import InvalidInput, PromptTooLong
 from edgetts.meter import Meter
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import (
-    LONGEST_DRAFT,
     Answer,
     DecodeMode,
     DecodeParams,
@@ -54,8 +46,6 @@ Prompt = str | Sequence[Message]
 # Tokens of an answer as expected before any was seen, and how many answers that guess weighs.
 _TYPICAL_LENGTH = 200
 _GUESS_WEIGHT = 4
-# Guesses verified in a pass where the caller wants speculation and names no length.
-_FORCED_LENGTH = 4
 # What a sample alone may get from a pass where everything repeats; a cap on lengths, not a prediction.
 _TOKENS_PER_PASS = 4.0
 
@@ -73,7 +63,7 @@ class Engine:
         template: ChatTemplate,
         *,
         times: StepTimes = DEFAULT_TIMES,
-        heads: DraftNetwork | None = None,
+        guessers: Guessers | None = None,
         clock: Callable[[], float] = time.perf_counter,
         memory_free: Callable[[], int] | None = None,
     ) -> None:
@@ -81,13 +71,11 @@ class Engine:
         self.tokenizer = tokenizer
         self._template = template
         self._times = times
-        self._heads = heads
         self._clock = clock
         self._memory_free = memory_free or available_memory
         self._lengths: deque[int] = deque(maxlen=64)
         # What speculation learns of the model and the device outlives an answer.
-        self._acceptance = Acceptance()
-        self._pass_costs = PassCosts(times.at)
+        self._lone = LoneDecoding(session, guessers, times.at, clock)
         self._closed = False
 
     @property
@@ -102,7 +90,7 @@ class Engine:
     @property
     def drafters(self) -> tuple[str, ...]:
         """Who may guess at coming tokens of this model."""
-        return tuple(name for name in DRAFTERS if name != HeadDrafter.name or self._heads is not None)
+        return self._lone.drafters
 
     def answer(
         self,
@@ -119,7 +107,7 @@ class Engine:
 
         Without a budget one sample is drawn. `answer_format` says how answers are found in texts
         when several samples vote: see `AnswerFormat.parse`. `decode` chooses how tokens are computed,
-        not which. When `cancel` is requested, the answer is what there is by then. Raises InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits.
+        not which, unless it names another acceptance rule. When `cancel` is requested, the answer is what there is by then. Raises InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits.
         """
         for event in self.stream(
             prompt,
@@ -162,12 +150,15 @@ class Engine:
         tokens = encode_chat(self.tokenizer, self._template, _messages(prompt, system))
         meter.prompt_tokens = len(tokens)
         controller = Controller(budget, CostModel(self._times), self._clock, meter.began)
-        speculator = self._speculator(decode)
-        if speculator is not None:
-            meter.speculation = speculator.summary
-        plan = controller.make_plan(self._request(tokens, sampling, speculator is not None))
+        alone = self._lone.make(decode)
+        if isinstance(alone, SpeculativeDecoder):
+            meter.speculation = alone.summary
+        elif alone is not None:
+            meter.early_exits = alone.summary
+        drafts = isinstance(alone, SpeculativeDecoder)
+        plan = controller.make_plan(self._request(tokens, sampling, drafts))
         # From here on it is a generator: what was wrong was said at the call.
-        return self._run(tokens, plan, controller, budget, sampling, answer_format, speculator, cancel, meter)
+        return self._run(tokens, plan, controller, budget, sampling, answer_format, alone, cancel, meter)
 
     def _run(
         self,
@@ -177,7 +168,7 @@ class Engine:
         budget: Budget,
         sampling: SamplingParams,
         answer_format: AnswerFormat,
-        speculator: Speculator | None,
+        alone: Alone | None,
         cancel: Cancellation,
         meter: Meter,
     ) -> Iterator[Event]:
@@ -202,7 +193,7 @@ class Engine:
             prompt_tokens=tokens,
             max_tokens=plan.max_tokens,
             greedy_first=plan.samples > 1 or sampling.temperature is None,
-            alone=None if speculator is None else SpeculativeDecoder(speculator),
+            alone=alone,
         )
         try:
             first = min(plan.width, plan.samples)
@@ -253,44 +244,6 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _speculator(self, decode: DecodeParams) -> Speculator | None:
-        """Return what drafts for one answer; None where its mode or its session decodes plainly."""
-        able = self.session.capabilities.extend and self.session.capabilities.truncate
-        there = set(self.drafters)
-        wanted = there if decode.drafters is None else set(decode.drafters)
-        if unknown := wanted - set(DRAFTERS):
-            raise InvalidInput(
-                f"There is no drafter {', '.join(sorted(unknown))}.",
-                hint=f"There are: {', '.join(DRAFTERS)}.",
-            )
-        if wanted - there:
-            raise InvalidInput(
-                "This model has no draft heads.", hint="Train some with: edgetts heads train BUNDLE"
-            )
-        if decode.mode == "speculative" and not able:
-            raise Unsupported(
-                f"The {self.session.info.runtime} runtime cannot verify drafts.",
-                hint="Decode with mode plain.",
-            )
-        if decode.mode == "plain" or not able or not wanted:
-            return None
-
-        def drafters(prompt: Sequence[int], others: Sequence[Sequence[int]]) -> list[Drafter]:
-            made: list[Drafter] = [NgramDrafter(prompt, others)] if NgramDrafter.name in wanted else []
-            if self._heads is not None and HeadDrafter.name in wanted:
-                made.append(HeadDrafter(self._heads, self._clock))
-            return made
-
-        always = decode.mode == "speculative"
-        return Speculator(
-            drafters,
-            self._acceptance,
-            self._pass_costs,
-            longest=decode.length or (_FORCED_LENGTH if always else LONGEST_DRAFT),
-            always=always,
-            clock=self._clock,
-        )
 
     def _request(self, tokens: list[int], sampling: SamplingParams, speculative: bool) -> Request:
         info = self.session.info

@@ -18,7 +18,7 @@ from edgetts.profiles.steps import (
     fingerprint,
     measure_steps,
 )
-from edgetts.runtimes import open_heads, open_session
+from edgetts.runtimes import open_guessers, open_session
 from edgetts.runtimes.hardware import physical_cores
 from edgetts.tokenizer import Tokenizer
 
@@ -83,7 +83,7 @@ def open_engine(
             tokenizer,
             template,
             times=known,
-            heads=open_heads(runtime, bundle, options.get("threads")),
+            guessers=open_guessers(runtime, bundle, options.get("threads")),
         )
     except BaseException:
         session.close()

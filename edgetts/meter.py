@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from edgetts.types import Sample, Speculation, Usage
+from edgetts.types import EarlyExits, Sample, Speculation, Usage
 
 
 class Meter:
@@ -16,6 +16,7 @@ class Meter:
         self.began = clock()
         self.prompt_tokens = 0
         self.speculation: Callable[[], Speculation | None] = lambda: None
+        self.early_exits: Callable[[], EarlyExits | None] = lambda: None
         """Asked for its sum at the end."""
         self._first: float | None = None
         self._at_first = 0
@@ -45,6 +46,7 @@ class Meter:
             tokens_per_second=rate,
             peak_memory_bytes=peak_memory_bytes(),
             speculation=self.speculation(),
+            early_exits=self.early_exits(),
         )
 
 

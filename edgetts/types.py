@@ -12,6 +12,8 @@ FinishReason = Literal["end", "stop", "length", "deadline", "budget", "pruned", 
 StopReason = Literal["complete", "vote-decided", "deadline", "tokens", "cancelled"]
 DecodeMode = Literal["auto", "plain", "speculative"]
 """auto: speculate where it is expected to be faster. speculative: verify every guess there is."""
+AcceptanceRule = Literal["exact", "rejection", "typical"]
+"""exact: the tokens of plain decoding. rejection: their distribution. typical: lossy, any likely guess is right."""
 
 
 LONGEST_DRAFT = 8
@@ -60,17 +62,72 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveEarly:
+    """Let tokens of a lone sample leave the network at a cut. Lossy. Checked when made.
+
+    agreement: share of tokens that shall be the whole network's first choice, as held-out text confirmed;
+    strictness: of the criterion, in its place. criterion: confidence, saturation, q-exit or schedule.
+    """
+
+    agreement: float | None = None
+    strictness: float | None = None
+    criterion: str = "confidence"
+
+    def __post_init__(self) -> None:
+        if (self.agreement is None) == (self.strictness is None):
+            raise InvalidInput(
+                "To leave early, name either an agreement to keep or a criterion's strictness."
+            )
+        if self.agreement is not None and not 0 < self.agreement < 1:
+            raise InvalidInput(f"The agreement is {self.agreement}, but it must be between 0 and 1.")
+
+    @classmethod
+    def parse(cls, text: str) -> LeaveEarly:
+        """Read "agreement=0.98", "agreement=0.98,criterion=q-exit", or a criterion: "schedule=64"."""
+        values: dict[str, float] = {}
+        criterion = None
+        for part in text.split(","):
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            if name == "criterion" and equals:
+                criterion = value
+                continue
+            try:
+                values[name] = float(value)
+            except ValueError:
+                raise InvalidInput(
+                    f"{text!r} does not say how to leave early.", hint="Write for example agreement=0.98."
+                ) from None
+        agreement = values.pop("agreement", None)
+        if len(values) > 1 or (values and criterion is not None):
+            raise InvalidInput(f"{text!r} names more than one criterion.")
+        for name, strictness in values.items():
+            return cls(agreement, strictness, name)
+        return cls(agreement, None, criterion or "confidence")
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeParams:
-    """How tokens are computed; not which. Checked when made.
+    """How tokens are computed; which ones too only where `acceptance` says so. Checked when made.
 
     mode: plain, a token a pass; speculative, verify guesses whenever there are some; auto, where that is
     expected to be faster on this device. drafters: who may guess, None is everyone there is. length:
-    guesses verified in a pass at most; in speculative mode None is 4.
+    guesses verified in a pass at most; in speculative mode None is 4. acceptance: the rule by which
+    guesses are verified. exact draws as plain decoding does; rejection draws other tokens from the same
+    distribution, and equals exact where the temperature is 0; typical is lossy: it takes guesses that the
+    model finds likely enough, at temperature 0 too. early_exit: let tokens leave the network early, which
+    is lossy and takes the place of drafts.
     """
 
     mode: DecodeMode = "auto"
     drafters: tuple[str, ...] | None = None
     length: int | None = None
+    acceptance: AcceptanceRule = "exact"
+    early_exit: LeaveEarly | None = None
+
+    @property
+    def stops_at_cuts(self) -> bool:
+        """Whether passes must stop within the network, for which a model is opened in segments."""
+        return self.early_exit is not None or "exit" in (self.drafters or ())
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(DecodeMode):
@@ -80,6 +137,15 @@ class DecodeParams:
             )
         if self.length is not None and not 1 <= self.length <= LONGEST_DRAFT:
             raise InvalidInput(f"A draft has 1 to {LONGEST_DRAFT} tokens, not {self.length}.")
+        if self.early_exit is not None and self.mode == "speculative":
+            raise InvalidInput(
+                "Tokens are either drafted and verified, or leave the network early: choose one."
+            )
+        if self.acceptance not in get_args(AcceptanceRule):
+            raise InvalidInput(
+                f"There is no acceptance rule {self.acceptance!r}.",
+                hint=f"Choose one of: {', '.join(get_args(AcceptanceRule))}.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +190,38 @@ class Speculation:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyExits:
+    """Where tokens left the network. Cuts are named by the layers below them."""
+
+    tokens: int
+    """Tokens drawn, wherever from."""
+    left: dict[int, int]
+    """Of those, the ones drawn at a cut, by cut."""
+    layers_run: int
+    """Token by layer, with the late layers that tokens which left were brought through afterwards."""
+    layers_full: int
+    """What `layers_run` would be had no token left."""
+    compared: int
+    """Tokens that left and of which the whole network's first choice is known: those brought through."""
+    agreed: int
+    """Of those, the ones whose first choice at the cut was the same."""
+
+    @property
+    def mean_depth(self) -> float:
+        """Layers that a pass read the weights of, on average: those behind the token it drew."""
+        if not self.tokens:
+            return 0.0
+        stayed = self.tokens - sum(self.left.values())
+        read = sum(cut * count for cut, count in self.left.items())
+        return (read + stayed * self.layers_full / self.tokens) / self.tokens
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of first choices that were the whole network's; None where none was compared."""
+        return self.agreed / self.compared if self.compared else None
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What an answer cost. Seconds are wall time; rates are tokens per second."""
 
@@ -144,6 +242,8 @@ class Usage:
     joules_source: str | None = None
     speculation: Speculation | None = None
     """None where nothing could be drafted: plain decoding, or samples side by side."""
+    early_exits: EarlyExits | None = None
+    """None where no token could leave early."""
 
 
 @dataclass(frozen=True, slots=True)

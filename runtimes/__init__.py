@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from edgetts.decoding.guessers import Guessers
     from edgetts.decoding.session import Session
-    from edgetts.decoding.speculation import DraftNetwork
 
 RUNTIMES: dict[str, str] = {
     "onnx": "edgetts.runtimes.onnx:OnnxSession",
@@ -38,16 +38,15 @@ def open_session(runtime: str, bundle: Path, **options: Any) -> Session:
     return session
 
 
-def open_heads(runtime: str, bundle: Path, threads: int | None = None) -> DraftNetwork | None:
-    """Open the draft heads of a bundle that was opened before; None where it, or the runtime, has none."""
+def open_guessers(runtime: str, bundle: Path, threads: int | None = None) -> Guessers | None:
+    """Return the guessers of a bundle that was opened before; None where it, or the runtime, has none."""
     if runtime != "onnx":
         return None
     from edgetts.bundle import read_manifest
 
     manifest = read_manifest(bundle)
-    if manifest.heads is None:
+    if manifest.exits is None:
         return None
-    from edgetts.runtimes.onnx.guesser import OnnxHeads
+    from edgetts.runtimes.onnx.guesser import OnnxGuessers
 
-    heads: DraftNetwork = OnnxHeads.open(bundle / manifest.heads.file, manifest.architecture.hidden, threads)
-    return heads
+    return OnnxGuessers(bundle, manifest, threads)

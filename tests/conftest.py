@@ -98,9 +98,8 @@ def sealed_copy(bundle: Path, directory: Path, change: Callable[[Path, dict[str,
     del body["sha256"]
     change(copy, body)
     if isinstance(body.get("files"), dict):
-        here = {path.name for path in copy.iterdir()}
         for name in body["files"]:
-            if name in here:
+            if isinstance(name, str) and (copy / name).is_file():
                 body["files"][name] = hashlib.sha256((copy / name).read_bytes()).hexdigest()
     body["sha256"] = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     (copy / MANIFEST).write_text(json.dumps(body), encoding="utf-8")

@@ -71,7 +71,7 @@ def speculator(
     *makers: Drafter | None, length: int = 4, always: bool = True, times: StepTimes = FREE_WIDTH
 ) -> Speculator:
     return Speculator(
-        lambda prompt, others: [m or NgramDrafter(prompt, others) for m in makers],
+        lambda at: [m or NgramDrafter(at.prompt, at.others) for m in makers],
         Acceptance(),
         PassCosts(times.at),
         longest=length,
@@ -218,7 +218,7 @@ def test_a_wider_pass_is_chosen_where_the_next_wider_one_does_not_pay() -> None:
 
 def test_what_was_not_verified_is_learned_from_all_the_same() -> None:
     learned = Acceptance()
-    drafts = Speculator(lambda prompt, others: [], learned, PassCosts(NO_WIDTH.at), longest=4)
+    drafts = Speculator(lambda at: [], learned, PassCosts(NO_WIDTH.at), longest=4)
     oracle = Oracle(0, [1] * 400, 5)
     guess = oracle.propose([])
     assert guess is not None

@@ -12,7 +12,7 @@ import click
 
 from edgetts.errors import EdgettsError, StorageError
 
-COMMANDS = ("ask", "pull", "ls", "show", "rm", "export", "heads", "doctor")
+COMMANDS = ("ask", "pull", "ls", "show", "rm", "export", "exits", "doctor")
 INTERRUPTED = 130
 
 

@@ -16,7 +16,7 @@ from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
     from edgetts.decoding.session import Cancellation
-    from edgetts.types import Answer, Event, Plan
+    from edgetts.types import Answer, DecodeParams, Event, Plan
 
 
 @click.command("ask")
@@ -60,9 +60,21 @@ if TYPE_CHECKING:
 @click.option(
     "--draft",
     "drafters",
-    help="Who may guess: ngram, heads, or both with a comma. Default: everyone there is.",
+    help="Who may guess, with commas: ngram, recurrent, parallel, exit (the last three where the model has "
+    "them, see edgetts exits). Default: ngram and the best of the others.",
 )
 @click.option("--draft-length", type=int, help="Tokens guessed in one pass at most, 1 to 8.")
+@click.option(
+    "--accept",
+    "acceptance",
+    help="exact: the tokens of plain decoding. rejection: others, drawn from the same distribution. typical: "
+    "lossy, takes any likely guess. Default: exact.",
+)
+@click.option(
+    "--early-exit",
+    help="Lossy: let tokens leave the network early. agreement=0.98 keeps that share of them, as measured on "
+    "held-out text; or name a criterion: confidence=0.9, saturation=0.99, q-exit=0.9, schedule=64.",
+)
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -78,7 +90,7 @@ def command(question: str | None, **options: Any) -> None:
     The answer goes to stdout; the plan and what was spent go to stderr.
     """
     from edgetts.budget import Budget
-    from edgetts.types import DecodeParams, SamplingParams
+    from edgetts.types import SamplingParams
 
     # Everything that can be wrong is said before anything is loaded.
     memory = options["memory"]
@@ -101,12 +113,7 @@ def command(question: str | None, **options: Any) -> None:
     from edgetts.selection.answers import AnswerFormat
 
     answer_format = AnswerFormat.parse(options["answer_format"])
-    named = options["drafters"]
-    decode = DecodeParams(
-        mode=options["mode"] or ("plain" if named is None and options["draft_length"] is None else "auto"),
-        drafters=None if named is None else tuple(name.strip() for name in named.split(",")),
-        length=options["draft_length"],
-    )
+    decode = _decode(options)
     prompt = _question(question)
 
     from edgetts.decoding.session import Cancellation
@@ -119,7 +126,9 @@ def command(question: str | None, **options: Any) -> None:
         line.close()
         click.echo(sentence, err=True)
 
-    threads = {} if options["threads"] is None else {"threads": options["threads"]}
+    settings = {} if options["threads"] is None else {"threads": options["threads"]}
+    if decode.stops_at_cuts:
+        settings["by_segment"] = True
     try:
         engine = load(
             options["model"],
@@ -127,7 +136,7 @@ def command(question: str | None, **options: Any) -> None:
             offline=options["offline"],
             notify=notify,
             progress=line,
-            **threads,
+            **settings,
         )
     finally:
         line.close()
@@ -155,6 +164,20 @@ def command(question: str | None, **options: Any) -> None:
     _show_usage(answer)
     if answer.stop_reason == "cancelled":
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _decode(options: dict[str, Any]) -> DecodeParams:
+    from edgetts.types import DecodeParams, LeaveEarly
+
+    named, leaving = options["drafters"], options["early_exit"]
+    asked = any(options[name] is not None for name in ("drafters", "draft_length", "acceptance"))
+    return DecodeParams(
+        mode=options["mode"] or ("auto" if asked else "plain"),
+        drafters=None if named is None else tuple(name.strip() for name in named.split(",")),
+        length=options["draft_length"],
+        acceptance=options["acceptance"] or "exact",
+        early_exit=None if leaving is None else LeaveEarly.parse(leaving),
+    )
 
 
 def _question(question: str | None) -> str:
@@ -260,6 +283,12 @@ def _show_usage(answer: Answer) -> None:
         if guesses:
             right = sum(told.accepted)
             parts.append(f"{right} of {guesses} guesses right, {told.tokens_per_pass:.2f} tokens a pass")
+    if usage.early_exits is not None:
+        early = usage.early_exits
+        parts.append(f"{sum(early.left.values())} of {early.tokens} tokens left early")
+        parts.append(f"{early.mean_depth:.1f} layers behind a token")
+        if early.agreement is not None:
+            parts.append(f"{early.agreement:.0%} of {early.compared} compared as at full depth")
     if answer.confidence is not None:
         parts.append(f"confidence {answer.confidence:.2f} by {answer.confidence_source}")
     if not answer.samples:

@@ -101,6 +101,9 @@ class ParallelDecoder:
             drawn = self._step_alone(running[0], self._alone, most)
         else:
             branches = [trace.branch for trace in running if trace.branch is not None]
+            for branch in branches:
+                if branch.pending:  # it ran alone until now, and left the network early
+                    self._session.complete(branch)
             self.last_width = len(branches)
             logits = self._session.step(branches, [trace.tokens[-1] for trace in running])
             drawn = [self._draw(trace, row) for trace, row in zip(running, logits, strict=True)]

@@ -28,6 +28,23 @@ class Drawn:
     logprob: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """A distribution over token ids: `ids` int64 [n], each once, and `probabilities` float64 [n] that sum to 1."""
+
+    ids: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    @classmethod
+    def certain(cls, token: int) -> Weights:
+        """Return the distribution that has one token only."""
+        return cls(np.array([token], np.int64), np.ones(1))
+
+    def of(self, token: int) -> float:
+        """Return one token's probability; 0 where it is not among the ids."""
+        return float(self.probabilities[self.ids == token].sum())
+
+
 class Sampler:
     """Draw the tokens of one sample. The same seed and index give the same tokens from the same logits.
 
@@ -50,19 +67,51 @@ class Sampler:
     def greedy(self) -> bool:
         return self._greedy
 
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before a token is drawn; 0 takes the likeliest."""
+        return 0.0 if self._greedy else self._temperature
+
     def draw(self, logits: Floats) -> Drawn:
         """Draw from logits [V], which are left as they were. Raises InvalidLogits for NaN or nothing to draw."""
-        top = float(logits.max())
-        if not math.isfinite(top):
-            raise InvalidLogits(
-                f"The model computed {top} where a number should be, so no token can be chosen.",
-                hint="The weights may be damaged; export the model again.",
-            )
+        top = _highest(logits)
         penalised = self._penalise(logits)
         if self._greedy:
             token = int(penalised.argmax())
         else:
             token = self._sample(penalised, top if penalised is logits else float(penalised.max()))
+        return self._record(logits, top, token)
+
+    def distribution(self, logits: Floats, temperature: float | None = None) -> Weights:
+        """Return what `draw` draws from, after the penalty, the temperature and every filter; ids ascend.
+
+        temperature: greater than 0, in place of the sampler's own, for what a greedy one finds likely.
+        Raises InvalidLogits as `draw` does.
+        """
+        _highest(logits)
+        penalised = self._penalise(logits)
+        if self._greedy and temperature is None:
+            return Weights.certain(int(penalised.argmax()))
+        heat = self._temperature if temperature is None else temperature
+        weights = self._weights(penalised, float(penalised.max()), heat)
+        kept = self._kept(weights)
+        ids, exact = (np.flatnonzero(weights), weights[weights != 0]) if kept is None else kept
+        exact = exact.astype(np.float64)
+        return Weights(ids.astype(np.int64), exact / exact.sum())
+
+    def uniform(self) -> float:
+        """Draw a number from [0, 1) of the sample's generator."""
+        return self._random.random()
+
+    def choose(self, weights: Weights) -> int:
+        """Draw a token from a distribution by the sample's generator."""
+        return int(weights.ids[self._index(weights.probabilities)])
+
+    def take(self, logits: Floats, token: int) -> Drawn:
+        """Return a token that something else chose as if it were drawn: from now on it counts as seen."""
+        return self._record(logits, _highest(logits), token)
+
+    def _record(self, logits: Floats, top: float, token: int) -> Drawn:
         if self._params.repetition_penalty != 1:
             self._seen.add(token)
         total = float(self._weights(logits, top, 1.0).sum(dtype=np.float32))
@@ -92,12 +141,20 @@ class Sampler:
         return out
 
     def _sample(self, logits: Floats, top: float) -> int:
-        params = self._params
         weights = self._weights(logits, top, self._temperature)
+        kept = self._kept(weights)
+        if kept is None:
+            return self._anywhere(weights)
+        ids, exact = kept
+        return int(ids[self._index(exact)])
+
+    def _kept(self, weights: Floats) -> tuple[NDArray[np.intp], NDArray[np.float64]] | None:
+        """Return ids and weights of the tokens that the filters leave; None where there is no filter."""
+        params = self._params
         if 0 < params.top_k < len(weights):
             return self._among(*_most_likely(weights, params.top_k))
         if params.top_p == 1 and params.min_p == 0:
-            return self._anywhere(weights)
+            return None
         # The best token weighs 1. All tokens below the second bound together weigh less than 1 - top_p
         # of the whole, so they are beyond the nucleus whatever their order.
         total = float(weights.sum(dtype=np.float64))
@@ -105,8 +162,13 @@ class Sampler:
         ids = np.flatnonzero(weights >= np.float32(floor))
         return self._among(ids, weights[ids], total)
 
-    def _among(self, ids: NDArray[np.intp], weights: Floats, total: float | None = None) -> int:
-        """Draw one of a few candidates after the remaining filters; `total` is the weight of all, or theirs."""
+    def _among(
+        self, ids: NDArray[np.intp], weights: Floats, total: float | None = None
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Return those of a few candidates that the remaining filters leave.
+
+        total: the weight of all tokens; None is that of the candidates.
+        """
         params, exact = self._params, weights.astype(np.float64)
         if params.top_p < 1:
             order = np.argsort(-exact, kind="stable")
@@ -116,7 +178,7 @@ class Sampler:
         if params.min_p > 0:
             kept = np.flatnonzero(exact >= params.min_p * exact.max())
             ids, exact = ids[kept], exact[kept]
-        return int(ids[self._index(exact)])
+        return ids, exact
 
     def _anywhere(self, weights: Floats) -> int:
         """Draw in proportion to the weights, without sorting or summing them one by one."""
@@ -132,6 +194,16 @@ class Sampler:
         at = int(np.searchsorted(totals, self._random.random() * totals[-1], side="right"))
         # Rounding may land on the very end, past the last weight that is not zero.
         return min(at, int(np.searchsorted(totals, totals[-1], side="left")))
+
+
+def _highest(logits: Floats) -> float:
+    top = float(logits.max())
+    if not math.isfinite(top):
+        raise InvalidLogits(
+            f"The model computed {top} where a number should be, so no token can be chosen.",
+            hint="The weights may be damaged; export the model again.",
+        )
+    return top
 
 
 def _most_likely(weights: Floats, k: int) -> tuple[NDArray[np.intp], Floats]:

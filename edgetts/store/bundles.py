@@ -16,7 +16,7 @@ from edgetts.store.progress import Progress, ignore_progress
 from edgetts.store.records import BundleRecord, now, read_json, read_record, write_record
 from edgetts.store.sources import MODEL_FILE, ensure_source, known_sha256
 
-EXPORTER = 3
+EXPORTER = 4
 """Raise it when `edgetts.export` makes something else of the same source: bundles are then made anew."""
 
 BUNDLE_RECORD = "bundle.json"

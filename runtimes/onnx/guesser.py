@@ -1,35 +1,60 @@
-"""Run a bundle's draft heads on ONNX Runtime, one guess a call, with its memory bound once."""
+"""Run a bundle's guessers on ONNX Runtime, one position a call, with their memory bound once."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
-from edgetts.decoding.session import Features
-from edgetts.decoding.speculation import Guess
+from edgetts.bundle import GuesserNote, LeavingNote, Manifest
+from edgetts.decoding.guessers import Guess
+from edgetts.decoding.sampling import Weights
+from edgetts.decoding.session import Features, Logits
 from edgetts.errors import CorruptFile
 from edgetts.runtimes.hardware import physical_cores
 from edgetts.runtimes.onnx.graphs import LOAD_ERRORS, first_line
 
-_PORTS = {"features", "token", "features.next", "best", "probability"}
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_Guesser = TypeVar("_Guesser", bound="OnnxGuesser")
+
+_OUTPUTS = {"features.next", "logits", "best", "probability"}
 
 
-class OnnxHeads:
-    """See `edgetts.decoding.speculation.DraftNetwork`. Calls may come from any thread."""
+class OnnxGuesser:
+    """One graph: its inputs `features` [hidden] and perhaps `token`, its outputs a row for each guess.
 
-    def __init__(self, graph: ort.InferenceSession, hidden: int) -> None:
+    Calls may come from any thread; what `run` returns is copied but for `logits`, valid until the next call.
+    """
+
+    def __init__(self, graph: ort.InferenceSession, note: GuesserNote, hidden: int) -> None:
+        self.cut = note.cut
+        self.vocabulary = _vocabulary(graph)
+        self._calibration = tuple(zip(*note.calibration, strict=True))
+        rows = 1 if note.kind != "parallel" else len(note.agreement)
         self._graph = graph
-        self._lock = threading.Lock()
-        self._token = np.zeros((1, 1), np.int64)
-        self._features = np.zeros((1, hidden), np.float32)
-        self._next = np.zeros((1, hidden), np.float32)
-        self._best = np.zeros(1, np.int64)
-        self._probability = np.zeros(1, np.float32)
-        inputs = {"features": self._features, "token": self._token}
-        outputs = {"features.next": self._next, "best": self._best, "probability": self._probability}
+        self.lock = threading.RLock()
+        self.token = np.zeros((1, 1), np.int64)
+        self.features = np.zeros((1, hidden), np.float32)
+        self.following = np.zeros((rows, hidden), np.float32)
+        self.logits = np.zeros((rows, len(self.vocabulary)), np.float32)
+        self.best = np.zeros(rows, np.int64)
+        self.probability = np.zeros(rows, np.float32)
+        inputs = {"features": self.features, "token": self.token}
+        inputs = {node.name: inputs[node.name] for node in graph.get_inputs()}
+        outputs = {
+            "features.next": self.following,
+            "logits": self.logits,
+            "best": self.best,
+            "probability": self.probability,
+        }
         self._binding = graph.io_binding()
         # ONNX Runtime does not keep the values it is given alive.
         self._values = {n: ort.OrtValue.ortvalue_from_numpy(a) for n, a in (inputs | outputs).items()}
@@ -39,29 +64,133 @@ class OnnxHeads:
             self._binding.bind_ortvalue_output(name, self._values[name])
 
     @classmethod
-    def open(cls, path: Path, hidden: int, threads: int | None = None) -> OnnxHeads:
-        """Load the graph of a bundle whose files were checked. Raises CorruptFile."""
+    def open(cls, bundle: Path, manifest: Manifest, note: GuesserNote, threads: int | None = None) -> Self:
+        """Load a graph of a bundle whose files were checked. Raises CorruptFile."""
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = threads or physical_cores()
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.force_spinning_stop", "1")
+        # The embedding's rows lie in the bundle's weights file, one directory up.
+        settings.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(bundle.resolve())
+        )
         try:
-            graph = ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+            graph = ort.InferenceSession(
+                (bundle / note.file).read_bytes(), settings, providers=["CPUExecutionProvider"]
+            )
         except LOAD_ERRORS as error:
             raise CorruptFile(
-                f"ONNX Runtime cannot load the draft heads of {path.parent.name}: {first_line(error)}",
-                hint="Train them again.",
+                f"ONNX Runtime cannot load {note.file} of {bundle.name}: {first_line(error)}", hint=_AGAIN
             ) from error
-        if {node.name for node in (*graph.get_inputs(), *graph.get_outputs())} != _PORTS:
-            raise CorruptFile(
-                f"{path.name} in {path.parent.name} holds no draft heads.", hint="Train them again."
-            )
-        return cls(graph, hidden)
+        wanted = {"features", "token"} if note.kind == "recurrent" else {"features"}
+        ports = [{node.name for node in nodes} for nodes in (graph.get_inputs(), graph.get_outputs())]
+        if ports != [wanted, _OUTPUTS]:
+            raise CorruptFile(f"{note.file} of {bundle.name} holds no guesser.", hint=_AGAIN)
+        return cls(graph, note, manifest.architecture.hidden)
 
-    def guess(self, features: Features, token: int) -> Guess:
+    def run(self) -> None:
+        """Compute the outputs from `features`, and `token` where there is one; the caller holds `lock`."""
+        self._graph.run_with_iobinding(self._binding)
+
+    def confidence(self, probability: float) -> float:
+        xs, ys = self._calibration
+        return float(np.interp(probability, xs, ys))
+
+
+class OnnxRecurrent(OnnxGuesser):
+    """See `edgetts.decoding.guessers.DraftNetwork`."""
+
+    def guess(self, features: Features, token: int, temperature: float | None = None) -> Guess:
+        with self.lock:
+            self.features[0] = features
+            self.token[0, 0] = token
+            self.run()
+            weights = None
+            if temperature is not None:
+                logits = self.logits[0].astype(np.float64)
+                exact = np.exp((logits - logits.max()) / temperature)
+                weights = Weights(self.vocabulary, exact / exact.sum())
+            return Guess(int(self.best[0]), float(self.probability[0]), self.following[0].copy(), weights)
+
+
+class OnnxParallel(OnnxGuesser):
+    """See `edgetts.decoding.guessers.ParallelNetwork`."""
+
+    def guess_ahead(self, features: Features) -> list[tuple[int, float]]:
+        with self.lock:
+            self.features[0] = features
+            self.run()
+            return list(zip(self.best.tolist(), self.probability.tolist(), strict=True))
+
+
+class OnnxExit(OnnxGuesser):
+    """See `edgetts.decoding.early_exit.ExitHead`."""
+
+    def read(self, stream: Features) -> Logits:
+        with self.lock:
+            self.features[0] = stream
+            self.run()
+            logits: Logits = self.logits[0].copy()
+            return logits
+
+
+class OnnxGuessers:
+    """All guessers of a bundle, each opened when it is first asked for. See `edgetts.decoding.guessers`."""
+
+    def __init__(self, bundle: Path, manifest: Manifest, threads: int | None = None) -> None:
+        self._bundle, self._manifest, self._threads = bundle, manifest, threads
+        self._open: dict[str, OnnxGuesser] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(note.kind for note in self._notes)
+
+    @property
+    def recurrent(self) -> OnnxRecurrent | None:
+        return next((self._get(OnnxRecurrent, note) for note in self._of("recurrent")), None)
+
+    @property
+    def parallel(self) -> OnnxParallel | None:
+        return next((self._get(OnnxParallel, note) for note in self._of("parallel")), None)
+
+    def exit(self, cut: int) -> OnnxExit | None:
+        return next((self._get(OnnxExit, note) for note in self._of("exit") if note.cut == cut), None)
+
+    @property
+    def exits(self) -> dict[int, float]:
+        return {note.cut: note.agreement[0] for note in self._of("exit")}
+
+    @property
+    def leaving(self) -> tuple[LeavingNote, ...]:
+        return () if self._manifest.exits is None else self._manifest.exits.leaving
+
+    @property
+    def _notes(self) -> tuple[GuesserNote, ...]:
+        return () if self._manifest.exits is None else self._manifest.exits.guessers
+
+    def _of(self, kind: str) -> tuple[GuesserNote, ...]:
+        return tuple(note for note in self._notes if note.kind == kind)
+
+    def _get(self, kind: type[_Guesser], note: GuesserNote) -> _Guesser:
         with self._lock:
-            self._features[0] = features
-            self._token[0, 0] = token
-            self._graph.run_with_iobinding(self._binding)
-            return Guess(int(self._best[0]), float(self._probability[0]), self._next[0].copy())
+            found = self._open.get(note.file)
+            if not isinstance(found, kind):
+                found = kind.open(self._bundle, self._manifest, note, self._threads)
+                self._open[note.file] = found
+            return found
+
+
+_AGAIN = "Train them again: edgetts exits train."
+
+
+def _vocabulary(graph: ort.InferenceSession) -> NDArray[np.int64]:
+    text = graph.get_modelmeta().custom_metadata_map.get("vocabulary", "")
+    try:
+        ids = np.frombuffer(base64.b64decode(text, validate=True), "<i4").astype(np.int64)
+    except (ValueError, binascii.Error):
+        ids = np.zeros(0, np.int64)
+    if not len(ids) or np.any(np.diff(ids) <= 0) or ids[0] < 0:
+        raise CorruptFile("A guesser of the bundle names no vocabulary.", hint=_AGAIN)
+    return ids

@@ -267,7 +267,7 @@ class OnnxSession:
         out: NDArray[np.float32] = np.zeros((0, self._arch.hidden), np.float32)
         last = len(self._graphs) - 1
         for segment in range(segments):
-            count = len(tokens) if segment == 0 else len(depths.waiting[segment])
+            count = len(tokens) if segment == 0 else depths.filled[segment - 1] - depths.filled[segment]
             out = out[:0]
             if not count:
                 continue
@@ -276,7 +276,7 @@ class OnnxSession:
             if segment == 0:
                 bound.ids[0] = tokens
             else:
-                bound.stream[0] = depths.waiting[segment]
+                bound.stream[0] = depths.waiting(segment)
             bound.total[0] = depths.filled[segment] + count
             bound.seqlens[0] = bound.total[0] - 1
             bound.positions[:] = range(chosen)

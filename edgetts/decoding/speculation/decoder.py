@@ -1,4 +1,4 @@
-"""Verify guesses behind a sample's last token in one pass: what is drawn from their logits decides."""
+"""Verify guesses behind a sample's last token in one pass of the model, by the rule that was asked for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgetts.decoding.alone import Situation
-from edgetts.decoding.session import Features
+from edgetts.decoding.session import Branch, Features, Logits, Session
 from edgetts.decoding.speculation.drafter import Drafter
 from edgetts.decoding.speculation.speculator import Speculator
+from edgetts.decoding.speculation.verification import RULES
 from edgetts.decoding.trace import TokenDrawn
-from edgetts.types import LONGEST_DRAFT
+from edgetts.types import LONGEST_DRAFT, AcceptanceRule, Speculation
 
 
 @dataclass(slots=True)
@@ -28,10 +29,14 @@ class _State:
 
 
 class SpeculativeDecoder:
-    """See `edgetts.decoding.alone.Alone`. Serves the samples of one question."""
+    """See `edgetts.decoding.alone.Alone`. Serves the samples of one question.
 
-    def __init__(self, speculator: Speculator) -> None:
+    acceptance: the rule by which guesses are verified, see `edgetts.decoding.speculation.verification`.
+    """
+
+    def __init__(self, speculator: Speculator, acceptance: AcceptanceRule = "exact") -> None:
         self._speculator = speculator
+        self._verify = RULES[acceptance]
         self._states: dict[int, _State] = {}
 
     @property
@@ -43,22 +48,25 @@ class SpeculativeDecoder:
         began = speculator.clock()
         state = self._states.get(trace.index)
         if state is None:
-            state = self._states[trace.index] = _State(speculator.drafters(at.prompt, at.others))
+            state = self._states[trace.index] = _State(speculator.drafters(at))
         features = state.features if state.drawn == len(trace.tokens) else None
         for drafter in state.drafters:
             drafter.accept(trace.tokens[state.known :], features)
         state.known = len(trace.tokens)
+        last, length = trace.tokens[-1], at.branch.length
         # The last token a limit allows is drawn, not guessed.
         draft = speculator.draft(state.drafters, at.room - 1)
-        guesses, last, length = draft.tokens, trace.tokens[-1], at.branch.length
-        logits = session.extend(at.branch, [last, *guesses]) if guesses else session.step([at.branch], [last])
+        guesses = draft.tokens
+        logits = _run(session, at.branch, length, [last, *guesses])
         drawn: list[TokenDrawn] = []
         emitted: list[int] = []
-        for row, guess in zip(logits, [*guesses, None], strict=True):
-            one = trace.sampler.draw(row)
+        for row, proposal in zip(logits, [*draft.proposals[: draft.verified], None], strict=True):
+            sampler = trace.sampler
+            one = sampler.draw(row) if proposal is None else self._verify(sampler, row, proposal)
             emitted.append(one.token)
             drawn.append(at.take(one))
-            if trace.finish is not None or one.token != guess:
+            # Whatever the rule, a token equal to the guess is one whose successor this pass computed.
+            if trace.finish is not None or proposal is None or one.token != proposal.token:
                 break
         if session.capabilities.hidden_states:
             state.features = session.features()[len(drawn) - 1].copy()
@@ -67,3 +75,16 @@ class SpeculativeDecoder:
             session.truncate(at.branch, length + len(drawn))
         speculator.settle(draft, emitted, speculator.clock() - began)
         return drawn, 1 + len(guesses)
+
+    def summary(self) -> Speculation | None:
+        """Sum up all passes so far; None where there were none."""
+        return self._speculator.summary()
+
+
+def _run(session: Session, branch: Branch, length: int, tokens: list[int]) -> Logits:
+    """Append tokens to a branch that had `length`, some of which its first layers may have seen; return their logits."""
+    if branch.pending:
+        if branch.length > length + len(tokens):
+            session.truncate(branch, length + len(tokens))
+        return session.complete(branch, tokens[branch.length - length :])
+    return session.extend(branch, tokens) if len(tokens) > 1 else session.step([branch], tokens)

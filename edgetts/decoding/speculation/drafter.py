@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgetts.decoding.sampling import Weights
 from edgetts.decoding.session import Features
 
 
@@ -13,12 +14,16 @@ from edgetts.decoding.session import Features
 class Proposal:
     """A guess. `kind` names guesses that should be right equally often; acceptance is learned for each kind.
 
-    prior: the probability that such a guess is right, before any was verified.
+    prior: the probability that such a guess is right, before any was verified. weights: the distribution
+    that the token was drawn from by a generator of the drafter's own; None is a guess that nothing was
+    drawn for. Of a drawn guess, `kind` and `prior` must not depend on the token: they decide whether it is
+    verified, and a token that is looked at only if it seems likely is no longer drawn from `weights`.
     """
 
     token: int
     kind: tuple[str, int]
     prior: float
+    weights: Weights | None = None
 
 
 class Drafter(Protocol):

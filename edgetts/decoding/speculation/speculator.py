@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from edgetts.decoding.alone import Situation
 from edgetts.decoding.speculation.acceptance import Acceptance
 from edgetts.decoding.speculation.costs import PassCosts
 from edgetts.decoding.speculation.drafter import Drafter, Proposal
@@ -31,6 +32,8 @@ class Draft:
 
     proposals: list[Proposal]
     verified: int
+    spent: float = 0.0
+    """Seconds that guessing took."""
 
     @property
     def tokens(self) -> list[int]:
@@ -63,8 +66,8 @@ class Tally:
     by_drafter: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-MakeDrafters = Callable[[Sequence[int], Sequence[Sequence[int]]], Sequence[Drafter]]
-"""Make drafters for one sample from its prompt's tokens and from those of other samples."""
+MakeDrafters = Callable[[Situation], Sequence[Drafter]]
+"""Make drafters for one sample, when it first runs alone."""
 
 
 class Speculator:
@@ -113,13 +116,17 @@ class Speculator:
             rate = expected / (self._costs.seconds(i + 2) + spent)
             if rate > best and rate > plain * _WORTHWHILE:
                 best, verified = rate, i + 1
+            elif proposal.weights is not None and not self._always:
+                # Guesses behind a drawn one depend on it, so they must not decide whether it is verified:
+                # only the tokens that lead on well would be, and those are not drawn from its weights.
+                break
             if reached < _HOPELESS and not self._always:
                 break
-        return Draft(proposals, len(proposals) if self._always else verified)
+        return Draft(proposals, len(proposals) if self._always else verified, spent)
 
     def settle(self, draft: Draft, emitted: Sequence[int], seconds: float) -> None:
         """Learn from a pass: what it emitted, and how long it took."""
-        self._costs.observe(draft.verified + 1, seconds)
+        self._costs.observe(draft.verified + 1, seconds - draft.spent)
         tally = self.tally
         tally.passes += 1
         tally.emitted += len(emitted)

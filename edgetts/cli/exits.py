@@ -1,4 +1,4 @@
-"""`edgetts heads`: train draft heads for a model, and show what a bundle has."""
+"""`edgetts exits`: train small networks that guess a model's coming tokens, and show what a bundle has."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import click
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from edgetts.bundle import HeadsNote
+    from edgetts.bundle import ExitsNote
 
 
-@click.group("heads")
+@click.group("exits")
 def command() -> None:
-    """Draft heads: a small network that guesses a model's coming tokens, so that a pass yields several."""
+    """Small networks that guess a model's coming tokens from what it computes anyway.
+
+    With them a pass yields several tokens, and where that is allowed tokens leave the network early.
+    """
 
 
 @command.command("train")
@@ -24,9 +27,16 @@ def command() -> None:
 @click.option(
     "--tokens", type=int, default=150_000, show_default=True, help="Of the model's own text to draw."
 )
-@click.option("--minutes", type=float, default=15.0, show_default=True, help="To fit the network in.")
+@click.option("--minutes", type=float, default=20.0, show_default=True, help="To fit all networks in.")
+@click.option(
+    "--fit",
+    "how",
+    default="best",
+    show_default=True,
+    help="gradient (needs torch), closed-form (does not), or best: both, and the better of each is kept.",
+)
 @click.option("--vocabulary", type=int, default=8192, show_default=True, help="Tokens that a guess may be.")
-@click.option("--width", type=int, help="Of the network's inner layer. Default: the model's hidden size.")
+@click.option("--width", type=int, help="Of the networks' inner layers. Default: the model's hidden size.")
 @click.option(
     "--questions",
     type=click.Path(path_type=Path),
@@ -39,6 +49,7 @@ def train(
     model: str,
     tokens: int,
     minutes: float,
+    how: str,
     vocabulary: int,
     width: int | None,
     questions: Path | None,
@@ -46,12 +57,12 @@ def train(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Train draft heads for MODEL, a name or a bundle, on text that the model itself writes.
+    """Train guessers for MODEL, a name or a bundle, on text that the model itself writes.
 
-    Needs torch: pip install 'edgetts[train]'. Answers stay as they are; they only come faster.
+    Needs torch, but for --fit closed-form: pip install 'edgetts[train]'.
     """
     from edgetts.bundle import TrustRecord
-    from edgetts.export.heads.train import train_heads
+    from edgetts.export.exits.train import train_exits
     from edgetts.store import resolve
     from edgetts.store.home import find_home
     from edgetts.store.progress import ProgressLine
@@ -64,17 +75,19 @@ def train(
     line = ProgressLine(sys.stderr)
     try:
         bundle = resolve(model, progress=line, notify=lambda sentence: click.echo(sentence, err=True))
-        note = train_heads(
+        note = train_exits(
             bundle,
             tokens=tokens,
             seconds=60 * minutes,
             width=width,
             vocabulary=vocabulary,
             questions=asked,
+            how=how,
             threads=threads,
             seed=seed,
             trust=TrustRecord(find_home().root / "trust"),
             progress=line,
+            tell=lambda sentence: click.echo(sentence, err=True),
         )
     finally:
         line.close()
@@ -85,15 +98,13 @@ def train(
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(model: str, as_json: bool) -> None:
-    """Show the draft heads of MODEL, a name or a bundle."""
+    """Show the guessers of MODEL, a name or a bundle, and what leaving the network early costs and saves."""
     from edgetts.bundle import read_manifest
     from edgetts.store import resolve
 
-    note = read_manifest(resolve(model, offline=True)).heads
+    note = read_manifest(resolve(model, offline=True)).exits
     if note is None:
-        raise InvalidInput(
-            f"{model} has no draft heads.", hint=f"Train some with: edgetts heads train {model}"
-        )
+        raise InvalidInput(f"{model} has no exits.", hint=f"Train some with: edgetts exits train {model}")
     _tell(note, as_json=as_json)
 
 
@@ -105,7 +116,7 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def _tell(note: HeadsNote, *, as_json: bool) -> None:
+def _tell(note: ExitsNote, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     if as_json:
@@ -113,6 +124,21 @@ def _tell(note: HeadsNote, *, as_json: bool) -> None:
 
         click.echo(json.dumps(asdict(note)))
         return
-    shares = ", ".join(f"{share:.1%}" for share in note.agreement)
-    click.echo(f"{note.file}: {note.tokens} tokens of the model's own text, fitted in {note.seconds:.0f} s")
-    click.echo(f"right on held-out text, 1, 2 and 3 tokens ahead: {shares} of {note.positions} positions")
+    made = ", ".join(f"{name} {version}" for name, version in note.made_by.items())
+    click.echo(
+        f"Trained on {note.tokens:,} tokens of the model's own text in {note.seconds:.0f} s ({made}); "
+        f"guesses are among {note.vocabulary:,} tokens."
+    )
+    click.echo(f"Right on held-out text ({note.positions:,} tokens), by tokens ahead:")
+    for one in note.guessers:
+        name = f"exit before layer {one.cut}" if one.kind == "exit" else one.kind
+        shares = ", ".join(f"{share:.1%}" for share in one.agreement)
+        click.echo(f"  {name:24} {shares}  ({one.fitted})")
+    if note.leaving:
+        click.echo("Leaving early, tokens as at full depth (calibrated, confirmed), and layers run:")
+    for row in note.leaving:
+        cuts = ", ".join(map(str, row.cuts))
+        click.echo(
+            f"  {row.criterion:11} {row.strictness:<8g} before {cuts:12} "
+            f"{row.agreement[0]:.1%}, {row.agreement[1]:.1%}  {row.depth:.0%}"
+        )

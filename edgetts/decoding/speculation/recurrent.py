@@ -4,38 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
 
+import numpy as np
+
+from edgetts.decoding.guessers import DraftNetwork, Guess
 from edgetts.decoding.session import Features
 from edgetts.decoding.speculation.drafter import Proposal
 
 # Guesses beyond this depth feed on guesses of guesses.
 _DEEPEST = 4
+# Keeps the drafter's random numbers apart from the sampler's, whatever the seed.
+_OWN_STREAM = 0xD2AF7
 # Probabilities that a head states are told apart in so many steps.
 _STEPS = 10
 
 
-class Guess(NamedTuple):
-    """A token, how likely the network finds it, and the hidden state it expects behind it."""
+class RecurrentDrafter:
+    """Guess from hidden states of the passes before. One guess costs a call of the network.
 
-    token: int
-    probability: float
-    features: Features
+    heat, seed: draw guesses from the network's distribution at that temperature, as the rejection rule
+    makes the most of, instead of taking the likeliest. None takes the likeliest.
+    """
 
+    name = "recurrent"
 
-class DraftNetwork(Protocol):
-    """Map the hidden state a token was drawn from, and the token, to the next of both."""
-
-    def guess(self, features: Features, token: int) -> Guess: ...
-
-
-class HeadDrafter:
-    """Guess from hidden states of the passes before. One guess costs a call of the network."""
-
-    name = "heads"
-
-    def __init__(self, network: DraftNetwork, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        network: DraftNetwork,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        heat: float | None = None,
+        seed: Sequence[int] = (0,),
+    ) -> None:
         self._network = network
+        self._heat = heat
+        self._random = np.random.Generator(np.random.PCG64([*seed, _OWN_STREAM]))
         self._clock = clock
         self._features: Features | None = None
         self._last = -1
@@ -56,12 +59,17 @@ class HeadDrafter:
         for token in inputs[kept:]:
             before = self._chain[-1].features if self._chain else self._features
             began = self._clock()
-            self._chain.append(self._network.guess(before, token))
+            self._chain.append(self._network.guess(before, token, self._heat))
             self._inputs.append(token)
             self.cost += 0.1 * (self._clock() - began - self.cost)
         best = self._chain[-1]
         step = min(_STEPS - 1, int(best.probability * _STEPS))
-        return Proposal(best.token, (self.name, _STEPS * len(drafted) + step), (step + 0.5) / _STEPS)
+        # Of a drawn guess the kind tells how sure the network is, not which token came.
+        kind = (self.name, _STEPS * len(drafted) + step)
+        token = best.token
+        if best.weights is not None:
+            token = int(self._random.choice(best.weights.ids, p=best.weights.probabilities))
+        return Proposal(token, kind, (step + 0.5) / _STEPS, best.weights)
 
     def accept(self, tokens: Sequence[int], features: Features | None) -> None:
         self._chain, self._inputs = [], []
