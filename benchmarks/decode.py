@@ -5,13 +5,24 @@
 
 The clock starts with the first token, so the prompt is not in it. `--bare` measures passes alone,
 without sampling and text, at each of `--widths`: branches that share the prompt, one token each.
+`--questions` asks as many different ones of a class as there are rounds; `--speculate` lets ours draft.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from interleave import PROMPT, add_arguments, interleave, open_contestants, print_json, print_table
+from interleave import (
+    OURS,
+    PROMPT,
+    Results,
+    add_arguments,
+    interleave,
+    open_contestants,
+    print_json,
+    print_table,
+)
+from questions import CLASSES, questions
 
 
 def main() -> None:
@@ -21,9 +32,11 @@ def main() -> None:
     add_arguments(parser, rounds=9)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--questions", choices=CLASSES, help="ask these, each once, instead of one story")
+    parser.add_argument("--speculate", action="store_true", help="ours drafts where it expects to gain")
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 8])
     arguments = parser.parse_args()
-    contestants = open_contestants(arguments)
+    contestants = open_contestants(arguments, "drafting" if arguments.speculate else OURS)
     results = {}
     if arguments.bare:
         ids = [1000 + 7 * i for i in range(200)]
@@ -32,6 +45,15 @@ def main() -> None:
             results[f"width {width}"] = interleave(contestants, "step", asked, arguments)
             print(f"\nwidth {width}")
             print_table(results[f"width {width}"], "ms_per_pass", "ms a pass", 2)
+    elif arguments.questions:
+        together: Results | None = None
+        for question in questions(arguments.questions, arguments.rounds, seed=11):
+            once = argparse.Namespace(**vars(arguments) | {"rounds": 1})
+            asked = {"prompt": question, "tokens": arguments.tokens}
+            together = interleave(contestants, "decode", asked, once, into=together)
+        assert together is not None
+        results["decode"] = together
+        print_table(together, "ms_per_token", "ms a token", 2)
     else:
         asked = {"prompt": PROMPT, "tokens": arguments.tokens}
         results["decode"] = interleave(contestants, "decode", asked, arguments)

@@ -95,40 +95,48 @@ def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
     )
 
 
-def open_contestants(arguments: argparse.Namespace) -> list[Contestant]:
+def open_contestants(arguments: argparse.Namespace, kind: str = OURS) -> list[Contestant]:
     """Start ours and the peers named on the command line; each loads its model while nobody measures."""
     pythons = dict(item.split("=", 1) for item in arguments.python)
-    chosen = [(OURS, OURS, arguments.model)]
+    chosen = [(OURS, kind, arguments.model)]
     for item in arguments.peer:
         name, model = item.split("=", 1)
-        label, _, kind = name.rpartition(":")
-        chosen.append((label or kind, kind, model))
+        label, _, its_kind = name.rpartition(":")
+        chosen.append((label or its_kind, its_kind, model))
     labels = [label for label, _, _ in chosen]
     if len(set(labels)) < len(labels):
         raise SystemExit(f"Labels must differ: {', '.join(labels)}. Write LABEL:KIND=MODEL.")
-    if unknown := [kind for _, kind, _ in chosen if kind not in KINDS]:
+    if unknown := [its_kind for _, its_kind, _ in chosen if its_kind not in KINDS]:
         raise SystemExit(f"There is no contestant {unknown[0]!r}; choose among {', '.join(KINDS)}.")
     return [
-        Contestant(label, kind, model, pythons.get(label, sys.executable), arguments.threads)
-        for label, kind, model in chosen
+        Contestant(label, its_kind, model, pythons.get(label, sys.executable), arguments.threads)
+        for label, its_kind, model in chosen
     ]
 
 
 def interleave(
-    contestants: Sequence[Contestant], call: str, asked: dict[str, Any], arguments: argparse.Namespace
+    contestants: Sequence[Contestant],
+    call: str,
+    asked: dict[str, Any],
+    arguments: argparse.Namespace,
+    into: Results | None = None,
 ) -> Results:
     """Have each contestant measure the same, in turns; the first round warms up and is dropped.
+
+    into: results of something else to go on with, after which nothing need be warmed up.
 
     A round in which other programs kept more than a tenth of a core busy is dropped whole and
     repeated while there is patience.
     """
-    results = Results({c.label: [] for c in contestants}, {}, [])
+    results = into or Results({c.label: [] for c in contestants}, {}, [])
+    wanted = len(results.foreign_cpu) + arguments.rounds
     idle: dict[str, list[float]] = {c.label: [] for c in contestants}
     give_up = time.perf_counter() + arguments.patience
-    for contestant in contestants:
-        contestant.call(call, asked)
-    number = 0
-    while len(results.foreign_cpu) < arguments.rounds:
+    if into is None:
+        for contestant in contestants:
+            contestant.call(call, asked)
+    number = len(results.foreign_cpu)
+    while len(results.foreign_cpu) < wanted:
         number += 1
         _wait_for_rest(give_up)
         # Whoever follows a hot contestant finds a hot processor: begin with another one each time.

@@ -59,6 +59,7 @@ class Edgetts:
     """Ours, by name or path of a model."""
 
     packages = ("edgetts", "onnxruntime", "numpy")
+    mode = "plain"
 
     def __init__(self, model: str, threads: int) -> None:
         from edgetts.engine import load
@@ -71,7 +72,7 @@ class Edgetts:
 
         began, first = clock(), 0.0
         sampling = SamplingParams(temperature=0.0, max_tokens=tokens)
-        for event in self._engine.stream(prompt, sampling=sampling):
+        for event in self._engine.stream(prompt, sampling=sampling, decode=self.mode):
             if isinstance(event, TextDelta) and not first:
                 first = clock()
             if isinstance(event, Finished):
@@ -120,6 +121,12 @@ class Edgetts:
         for branch in (root, *branches):
             self._session.free(branch)
         return {"ms_per_pass": 1e3 * _median(times)}
+
+
+class Drafting(Edgetts):
+    """Ours, with speculation where it is expected to pay."""
+
+    mode = "auto"
 
 
 class GenAI:
@@ -315,7 +322,12 @@ class _Sequences:
         self._library.llama_get_logits(self.context)
 
 
-KINDS: dict[str, Callable[[str, int], Any]] = {"edgetts": Edgetts, "llama": Llama, "genai": GenAI}
+KINDS: dict[str, Callable[[str, int], Any]] = {
+    "edgetts": Edgetts,
+    "drafting": Drafting,
+    "llama": Llama,
+    "genai": GenAI,
+}
 
 
 def _timed(work: Callable[[], object]) -> float:

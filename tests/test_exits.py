@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import sys
@@ -21,6 +22,7 @@ from edgetts.decoding.guessers import Guess
 from edgetts.decoding.session import Features
 from edgetts.decoding.speculation import RecurrentDrafter
 from edgetts.errors import ChecksumMismatch, CorruptFile, InvalidInput, MissingExtra
+from edgetts.export import convert
 from edgetts.export.exits.calibrate import expected_error, isotonic
 from edgetts.export.exits.closed_form import fit_linear
 from edgetts.export.exits.fit import fit
@@ -29,12 +31,13 @@ from edgetts.export.exits.install import install
 from edgetts.export.exits.network import Network
 from edgetts.export.exits.own_text import draw_passages
 from edgetts.export.exits.prompts import prompts
+from edgetts.export.exits.shipped import find_shipped, install_shipped, ship
 from edgetts.export.exits.states import States, read_states
 from edgetts.export.exits.tables import Tables
 from edgetts.export.exits.train import reduced_vocabulary, train_exits
 from edgetts.runtimes import open_guessers
 from edgetts.runtimes.onnx import OnnxSession
-from edgetts.types import DecodeParams, SamplingParams
+from edgetts.types import DecodeParams, LeaveEarly, SamplingParams
 
 Floats = NDArray[np.float32]
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma3")
@@ -399,12 +402,179 @@ def test_training_without_torch_gives_a_bundle_that_drafts_and_leaves_early(
         assert drafted.samples[0].tokens == plain.tokens
 
 
+@pytest.fixture(scope="module")
+def trained(tiny_bundle: TinyBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("trained")
+    bundle = sealed_copy(tiny_bundle("llama").bundle, directory, lambda copy, body: None)
+    train(bundle)
+    return bundle
+
+
+def test_tokens_leave_early_where_that_was_asked_for(trained: Path) -> None:
+    sampling = SamplingParams(temperature=0.0, max_tokens=30)
+    with edgetts.load(trained, measure=False, threads=1, by_segment=True) as engine:
+        plain = engine.answer("Hello there", sampling=sampling)
+        assert plain.usage.early_exits is None
+        for text in ("confidence=1.1", "q-exit=1.1", "saturation=1.1", "schedule=99"):
+            decode = DecodeParams(early_exit=LeaveEarly.parse(text))
+            answer = engine.answer("Hello there", sampling=sampling, decode=decode)
+            assert answer.samples[0].tokens == plain.samples[0].tokens, text
+            assert answer.usage.early_exits is not None
+            assert sum(answer.usage.early_exits.left.values()) == 0
+        for text in ("confidence=0", "q-exit=0", "saturation=-1", "schedule=1"):
+            decode = DecodeParams(early_exit=LeaveEarly.parse(text))
+            early = engine.answer("Hello there", sampling=sampling, decode=decode).usage.early_exits
+            assert early is not None
+            assert sum(early.left.values()) > early.tokens // 2, text
+        # Samples side by side run at full depth, and so does one that is joined by others later.
+        several = engine.answer("Hello there", budget=edgetts.Budget(samples=3), decode=decode)
+        assert len(several.samples) == 3
+
+
+def test_an_agreement_that_was_not_measured_is_refused(trained: Path) -> None:
+    with edgetts.load(trained, measure=False, threads=1, by_segment=True) as engine:
+        note = read_manifest(trained).exits
+        assert note is not None
+        best = max(
+            min(row.agreement) for row in note.leaving if row.criterion == "schedule" and row.depth < 1
+        )
+        assert best < 1
+        asked = DecodeParams(early_exit=LeaveEarly(agreement=(1 + best) / 2, criterion="schedule"))
+        with pytest.raises(InvalidInput, match=f"tokens by schedule: {best:.1%} is the most.*exits show"):
+            engine.answer("Hello", decode=asked)
+        with pytest.raises(InvalidInput, match="no criterion 'mood'"):
+            engine.answer(
+                "Hello", decode=DecodeParams(early_exit=LeaveEarly(agreement=0.9, criterion="mood"))
+            )
+        kept = engine.answer("Hello", decode=DecodeParams(early_exit=LeaveEarly(agreement=0.001)))
+        assert kept.usage.early_exits is not None
+        assert sum(kept.usage.early_exits.left.values()) > 0
+    with (
+        edgetts.load(trained, measure=False, threads=1) as engine,
+        pytest.raises(InvalidInput, match="opened whole.*by_segment=True"),
+    ):
+        engine.answer("Hello", decode=DecodeParams(early_exit=LeaveEarly(agreement=0.5)))
+
+
+def test_the_command_line_leaves_early_and_drafts_from_first_layers(trained: Path) -> None:
+    ask = ["ask", "Hello", "--model", str(trained), "--max-tokens", "20", "--threads", "1", "--json"]
+    for options, name in (
+        (["--early-exit", "confidence=0"], "early_exits"),
+        (["--decode", "speculative", "--draft", "exit"], "speculation"),
+        (["--decode", "speculative", "--accept", "typical"], "speculation"),
+        (["--accept", "rejection", "--temperature", "0.8", "--draft", "recurrent"], "speculation"),
+    ):
+        result = CliRunner().invoke(main, [*ask, *options], catch_exceptions=False)
+        assert json.loads(result.stdout)["usage"][name] is not None, options
+    told = CliRunner().invoke(main, [*ask[:-1], "--early-exit", "confidence=0"], catch_exceptions=False)
+    assert "tokens left early" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "how to leave early"),
+        ("agreement=x", "how to leave early"),
+        ("agreement=2", "between 0 and 1"),
+        ("agreement=nan", "between 0 and 1"),
+        ("confidence=0.9,q-exit=0.9", "more than one criterion"),
+        ("confidence=0.9,criterion=q-exit", "more than one criterion"),
+        ("confidence=0.9,agreement=0.9", "either an agreement"),
+        ("criterion=q-exit", "either an agreement"),
+    ],
+)
+def test_how_to_leave_early_is_said_right_or_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        LeaveEarly.parse(text)
+    result = CliRunner().invoke(main, ["ask", "Hi", "--early-exit", text])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_how_to_leave_early_is_read() -> None:
+    assert LeaveEarly.parse("agreement=0.98") == LeaveEarly(0.98)
+    assert LeaveEarly.parse("agreement=0.9, criterion=q-exit") == LeaveEarly(0.9, None, "q-exit")
+    assert LeaveEarly.parse("schedule=64") == LeaveEarly(None, 64.0, "schedule")
+    with pytest.raises(InvalidInput, match="choose one"):
+        DecodeParams("speculative", early_exit=LeaveEarly(0.98))
+
+
 def test_the_same_seed_trains_the_same_guessers(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     notes = []
     for name in ("a", "b"):
         bundle = sealed_copy(tiny_bundle("llama").bundle, tmp_path / name, lambda copy, body: None)
         notes.append(train(bundle, seed=3, questions=["Hello", "Hi there", "What is it?"]).guessers)
     assert notes[0] == notes[1]
+
+
+# Guessers that come with edgetts
+
+
+def test_shipped_guessers_are_the_trained_ones(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    tiny = tiny_bundle("llama")
+    bundle, _ = with_guessers(tiny, tmp_path / "a")
+    size = ship(bundle, tmp_path / "shipped" / "abc", {"recurrent": 1, "parallel": 1, "exit": 1})
+    place = find_shipped("abc", tmp_path / "shipped")
+    assert place is not None
+    assert size == sum(path.stat().st_size for path in place.iterdir())
+    assert find_shipped("abd", tmp_path / "shipped") is None
+    copy = sealed_copy(tiny.bundle, tmp_path / "b", lambda copy, body: None)
+    note = install_shipped(copy, read_manifest(copy), place)
+    assert [one.kind for one in note.guessers] == ["recurrent", "parallel", "exit"]
+    one, other = open_guessers("onnx", bundle, threads=1), open_guessers("onnx", copy, threads=1)
+    assert one is not None
+    assert other is not None
+    state = np.linspace(-1, 1, tiny.arch.hidden, dtype=np.float32)
+    first, second = one.recurrent.guess(state, 5), other.recurrent.guess(state, 5)  # type: ignore[union-attr]
+    np.testing.assert_allclose(first.features, second.features, atol=0.02)
+    cut = tiny.manifest.cuts[1]
+    np.testing.assert_allclose(one.exit(cut).read(state), other.exit(cut).read(state), atol=0.05)  # type: ignore[union-attr]
+    for (_, p), (_, q) in zip(
+        one.parallel.guess_ahead(state),  # type: ignore[union-attr]
+        other.parallel.guess_ahead(state),  # type: ignore[union-attr]
+        strict=True,
+    ):
+        assert p == pytest.approx(q, rel=0.05)
+
+
+@pytest.mark.parametrize("damage", ["index", "array", "missing", "size"])
+def test_damaged_shipped_guessers_are_told(damage: str, tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    bundle, _ = with_guessers(tiny_bundle("llama"), tmp_path / "a")
+    place = tmp_path / "shipped"
+    ship(bundle, place, {"recurrent": 1})
+    index, part = place / "exits.json", place / "part-00.bin"
+    if damage == "index":
+        index.write_text("{")
+    elif damage == "array":
+        part.write_bytes(part.read_bytes()[:-1] + b"x")
+    elif damage == "missing":
+        part.unlink()
+    model = tiny_bundle("llama", **({"hidden": 128} if damage == "size" else {}))
+    copy = sealed_copy(model.bundle, tmp_path / "b", lambda copy, body: None)
+    with pytest.raises(CorruptFile, match="came with edgetts cannot be used"):
+        install_shipped(copy, read_manifest(copy), place)
+    assert read_manifest(copy).exits is None
+
+
+def test_conversion_installs_what_is_shipped(
+    tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = tiny_bundle("llama")
+    bundle, _ = with_guessers(tiny, tmp_path / "a")
+    sha256 = tiny.manifest.source["sha256"]
+    ship(bundle, tmp_path / "shipped" / sha256, {"recurrent": 1})
+    place = tmp_path / "shipped" / sha256
+    monkeypatch.setattr(
+        importlib.import_module("edgetts.export.convert"),
+        "find_shipped",
+        lambda sha: place if sha == sha256 else None,
+    )
+    converted = convert(tiny.source, tmp_path / "new.edge", quantize="int8")
+    exits = read_manifest(converted).exits
+    assert exits is not None
+    assert [one.kind for one in exits.guessers] == ["recurrent"]
+    with edgetts.load(converted, measure=False, threads=1) as engine:
+        assert engine.drafters == ("ngram", "recurrent")
 
 
 def test_without_torch_training_names_the_extra(

@@ -25,6 +25,7 @@ from edgetts.decoding.speculation import (
     SpeculativeDecoder,
     Speculator,
 )
+from edgetts.decoding.speculation.drafter import Tail
 from edgetts.errors import InvalidInput, Unsupported
 from edgetts.profiles.steps import StepTimes
 from edgetts.runtimes.onnx import OnnxSession
@@ -63,7 +64,7 @@ class Oracle:
             token = (token + 1) % self._vocab
         return Proposal(token, (self.name, 0), 0.9)
 
-    def accept(self, tokens: Sequence[int], features: Features | None) -> None:
+    def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:
         self.length += len(tokens)
 
 
@@ -211,8 +212,8 @@ def test_drafts_that_cost_more_than_they_bring_are_left_out() -> None:
 
 def test_a_wider_pass_is_chosen_where_the_next_wider_one_does_not_pay() -> None:
     times = StepTimes((1, 2, 4), (0.010, 0.030, 0.0301), 1000.0, "measured")
-    drafts = speculator(Oracle(0, [1] * 50, 5), length=8, always=False, times=times)
-    draft = drafts.draft(drafts.drafters([], []), 8)
+    drafts = speculator(length=8, always=False, times=times)
+    draft = drafts.draft([Oracle(0, [1] * 50, 5)], 8)
     assert len(draft.tokens) >= 3
 
 
@@ -228,6 +229,42 @@ def test_what_was_not_verified_is_learned_from_all_the_same() -> None:
         assert draft.verified == 0 or drafts.tally.passes > 3
         drafts.settle(draft, [2], 0.01)
     assert learned.probability(guess) < 0.1 < before
+
+
+def test_phrases_computed_in_vain_are_guessed_where_nothing_else_is_known() -> None:
+    drafter = NgramDrafter([1, 2, 3])
+    assert drafter.propose([7]) is None
+    drafter.accept([4], None, [(7, 8), (9, 5)])
+    seven, nine = drafter.propose([7]), drafter.propose([7, 9])
+    assert seven is not None
+    assert nine is not None
+    assert (seven.token, nine.token) == (8, 5)
+    assert drafter.propose([2]).token == 3, "the text itself comes first"  # type: ignore[union-attr]
+
+
+def test_what_a_pass_computed_in_vain_is_told_to_drafters() -> None:
+    greedy, heard = SamplingParams(temperature=0.0), []
+    runs = ((seed, decode(toy(seed), greedy, 8).traces[0]) for seed in range(50))
+    seed, plain = next((seed, run) for seed, run in runs if len(run.tokens) == 8)
+
+    class Listening(Oracle):
+        def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:
+            heard.append(list(tail))
+            super().accept(tokens, features, tail)
+
+    oracle = Listening(len(PROMPT), plain.tokens, 5, wrong_every=2)
+    decode(toy(seed), greedy, 8, speculator(oracle, length=3))
+    model, told = toy(seed).model, [tail for tail in heard if tail]
+    assert told
+    for tail in told:
+        assert 1 <= len(tail) <= 3
+    # The first pass ran the first token and three guesses, of which the second was wrong.
+    first = told[0]
+    right = plain.tokens[: 1 + 3 - len(first)]
+    behind = [*PROMPT, *right]
+    for guess, choice in first:
+        behind.append(guess)
+        assert choice == int(model.logits(behind).argmax())
 
 
 @given(st.lists(st.integers(0, 6), min_size=2, max_size=60))

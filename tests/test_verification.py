@@ -30,6 +30,7 @@ from edgetts.decoding.speculation import (
     Weights,
     decoder,
 )
+from edgetts.decoding.speculation.drafter import Tail
 from edgetts.decoding.speculation.verification import (
     DELTA,
     EPSILON,
@@ -85,7 +86,7 @@ class Dice:
         token = int(self._random.choice(weights.ids, p=weights.probabilities))
         return Proposal(token, (self.name, self._kind(prefix)), 0.5, weights)
 
-    def accept(self, tokens: Sequence[int], features: Features | None) -> None:
+    def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:
         self._tokens += tuple(tokens)
 
 

@@ -16,7 +16,7 @@ from edgetts.export.quantize import nearest
 
 Floats = NDArray[np.float32]
 _CONTRIB = "com.microsoft"
-_BLOCK = 32
+BLOCK = 32
 EPSILON = 1e-5
 
 
@@ -82,8 +82,8 @@ class _Graph:
         )
         return outputs[0]
 
-    def norm(self, x: str, weight: Floats, out: str) -> str:
-        scale = self.constant(f"{out}.weight", weight)
+    def norm(self, name: str, x: str, weight: Floats, out: str) -> str:
+        scale = self.constant(f"{name}.weight", weight)
         return self.op(
             "SimplifiedLayerNormalization", [x, scale], out, axis=-1, epsilon=EPSILON, stash_type=1
         )
@@ -91,19 +91,19 @@ class _Graph:
     def linear(self, name: str, weights: Floats, x: str, out: str) -> str:
         """Multiply by weights [rows, cols] in 8 bits."""
         rows, cols = weights.shape
-        if cols % _BLOCK:
-            raise ValueError(f"{cols} columns are no multiple of {_BLOCK}")
-        affine = nearest(weights, 8, _BLOCK)
-        codes = self.constant(f"{name}.codes", affine.codes.reshape(rows, cols // _BLOCK, _BLOCK))
+        if cols % BLOCK:
+            raise ValueError(f"{cols} columns are no multiple of {BLOCK}")
+        affine = nearest(weights, 8, BLOCK)
+        codes = self.constant(f"{name}.codes", affine.codes.reshape(rows, cols // BLOCK, BLOCK))
         scales = self.constant(f"{name}.scales", affine.scales)
         return self.op(
             "MatMulNBits", [x, codes, scales], out, domain=_CONTRIB,
-            K=cols, N=rows, bits=8, block_size=_BLOCK, accuracy_level=4,
+            K=cols, N=rows, bits=8, block_size=BLOCK, accuracy_level=4,
         )  # fmt: skip
 
     def network(self, name: str, network: Network, inputs: Sequence[str], out: str) -> str:
         normed = [
-            self.norm(x, weight, f"{name}.in.{i}")
+            self.norm(f"{name}.in.{i}", x, weight, f"{name}.in.{i}")
             for i, (x, weight) in enumerate(zip(inputs, network.in_norms, strict=True))
         ]
         x = normed[0] if len(normed) == 1 else self.op("Concat", normed, f"{name}.in", axis=-1)
@@ -119,7 +119,7 @@ class _Graph:
             total = self.op("Add", [delta, f"{name}.skip"], f"{name}.sum")
         if network.out_norm is None:
             return self.op("Identity", [total], out)
-        return self.norm(total, network.out_norm, out)
+        return self.norm(f"{name}.out", total, network.out_norm, out)
 
 
 def network_graph(

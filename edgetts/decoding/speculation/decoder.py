@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgetts.decoding.alone import Situation
 from edgetts.decoding.session import Branch, Features, Logits, Session
-from edgetts.decoding.speculation.drafter import Drafter
+from edgetts.decoding.speculation.drafter import Drafter, Tail
 from edgetts.decoding.speculation.speculator import Speculator
 from edgetts.decoding.speculation.verification import RULES
 from edgetts.decoding.trace import TokenDrawn
@@ -19,13 +19,15 @@ class _State:
     """What is kept of a sample between its passes.
 
     known: tokens that its drafters were told of. features: the hidden state its last token was drawn
-    from, where it was alone then; valid while it has `drawn` tokens.
+    from, where it was alone then; valid while it has `drawn` tokens. tail: what the latest pass computed in
+    vain.
     """
 
     drafters: Sequence[Drafter]
     known: int = 0
     features: Features | None = None
     drawn: int = -1
+    tail: Tail = ()
 
 
 class SpeculativeDecoder:
@@ -51,7 +53,7 @@ class SpeculativeDecoder:
             state = self._states[trace.index] = _State(speculator.drafters(at))
         features = state.features if state.drawn == len(trace.tokens) else None
         for drafter in state.drafters:
-            drafter.accept(trace.tokens[state.known :], features)
+            drafter.accept(trace.tokens[state.known :], features, state.tail)
         state.known = len(trace.tokens)
         last, length = trace.tokens[-1], at.branch.length
         # The last token a limit allows is drawn, not guessed.
@@ -71,6 +73,7 @@ class SpeculativeDecoder:
         if session.capabilities.hidden_states:
             state.features = session.features()[len(drawn) - 1].copy()
             state.drawn = len(trace.tokens)
+        state.tail = [(guesses[i - 1], int(logits[i].argmax())) for i in range(len(drawn), len(logits))]
         if len(drawn) <= len(guesses):
             session.truncate(at.branch, length + len(drawn))
         speculator.settle(draft, emitted, speculator.clock() - began)

@@ -26,6 +26,10 @@ class Proposal:
     weights: Weights | None = None
 
 
+Tail = Sequence[tuple[int, int]]
+"""Guesses that were wrong, or came behind one that was, each with what the model finds likeliest behind it."""
+
+
 class Drafter(Protocol):
     """Guess the continuation of one sample, token by token."""
 
@@ -41,9 +45,9 @@ class Drafter(Protocol):
         """Guess what follows the sample's tokens and then those `drafted` in this pass; None for no idea."""
         ...
 
-    def accept(self, tokens: Sequence[int], features: Features | None) -> None:
+    def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:
         """Take in tokens that the sample now has, and the hidden state its last one was drawn from.
 
-        features: [hidden], None where it is not known.
+        features: [hidden], None where it is not known. tail: what the latest pass computed in vain.
         """
         ...

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgetts.decoding.early_exit.head import ExitHead
 from edgetts.decoding.session import Branch, Features, Session
-from edgetts.decoding.speculation.drafter import Proposal
+from edgetts.decoding.speculation.drafter import Proposal, Tail
 
 # Guesses beyond this depth cost a pass of the first layers each, and are seldom reached.
 _DEEPEST = 4
@@ -72,7 +72,7 @@ class ExitDrafter:
         kind = (self.name, _STEPS * len(drafted) + step)
         return Proposal(int(self._head.vocabulary[best]), kind, confidence)
 
-    def accept(self, tokens: Sequence[int], features: Features | None) -> None:  # noqa: ARG002 - the protocol's
+    def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:  # noqa: ARG002 - the protocol's
         # What was begun has been completed or taken back by whoever verified.
         self._begun, self._stream = [], None
         if tokens:

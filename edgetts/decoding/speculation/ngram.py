@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgetts.decoding.session import Features
-from edgetts.decoding.speculation.drafter import Proposal
+from edgetts.decoding.speculation.drafter import Proposal, Tail
 
 _LONGEST = 5
 # How often the guess after a match of so many tokens is right, before any was seen here.
@@ -41,7 +41,10 @@ class NgramPool:
 
 
 class NgramDrafter:
-    """Guess from the sample's own tokens, its prompt's, and what other samples of the same question said."""
+    """Guess from the sample's own tokens, its prompt's, and what other samples of the same question said.
+
+    Where none of them knows, from phrases that passes computed in vain: the model may come to say them yet.
+    """
 
     name = "ngram"
     cost = 5e-6
@@ -53,18 +56,25 @@ class NgramDrafter:
         self._others = NgramPool()
         for tokens in others:
             self._others.add(tokens, 0)
+        self._vain = NgramPool()
 
     def propose(self, drafted: Sequence[int]) -> Proposal | None:
         tail = [*self._tokens[-_LONGEST:], *drafted][-_LONGEST:]
         own, other = self._own.longest(tail), self._others.longest(tail)
         found = own if other is None or (own is not None and own[1] >= other[1]) else other
+        if found is None and (vain := self._vain.longest(tail)) is not None:
+            return Proposal(vain[0], (self.name, 200 + vain[1]), _PRIORS[0])
         if found is None:
             return None
         token, n, times = found
         kind = n + 10 * min(times, 3) + (0 if found is own else 100)
         return Proposal(token, (self.name, kind), _PRIORS[n - 1])
 
-    def accept(self, tokens: Sequence[int], features: Features | None = None) -> None:  # noqa: ARG002 - the protocol's
+    def accept(self, tokens: Sequence[int], features: Features | None = None, tail: Tail = ()) -> None:  # noqa: ARG002 - the protocol's
         begin = len(self._tokens)
         self._tokens += tokens
         self._own.add(self._tokens, begin)
+        if tail:
+            guesses = [guess for guess, _ in tail]
+            for i, (_, choice) in enumerate(tail):
+                self._vain.add([*guesses[: i + 1], choice], i + 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgetts.decoding.guessers import DraftNetwork, Guess
 from edgetts.decoding.session import Features
-from edgetts.decoding.speculation.drafter import Proposal
+from edgetts.decoding.speculation.drafter import Proposal, Tail
 
 # Guesses beyond this depth feed on guesses of guesses.
 _DEEPEST = 4
@@ -71,7 +71,7 @@ class RecurrentDrafter:
             token = int(self._random.choice(best.weights.ids, p=best.weights.probabilities))
         return Proposal(token, kind, (step + 0.5) / _STEPS, best.weights)
 
-    def accept(self, tokens: Sequence[int], features: Features | None) -> None:
+    def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:  # noqa: ARG002 - the protocol's
         self._chain, self._inputs = [], []
         self._features = features
         if tokens:
