@@ -44,10 +44,12 @@ def test_the_command_line_is_documented_as_it_is() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_options_that_documents_name_exist(document: Path) -> None:
     known = {"--help", "--version"}
-    for name in COMMANDS:
-        command = main.get_command(click.Context(main), name)
+    commands = [main.get_command(click.Context(main), name) for name in COMMANDS]
+    for command in commands:
         assert command is not None
         known |= {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)}
+        if isinstance(command, click.Group):
+            commands += command.commands.values()
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", document.read_text(encoding="utf-8")))
     assert named - known - FOREIGN == set()
 

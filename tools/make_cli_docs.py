@@ -5,6 +5,7 @@ python tools/make_cli_docs.py
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -35,14 +36,24 @@ _EXITS = """\
 def render() -> str:
     """Return the document."""
     parts = ["# Command line\n\nMade from `--help` by `tools/make_cli_docs.py`. Do not edit.\n"]
-    for command in ("", *COMMANDS):
+    for command in ("", *_commands()):
         parts.append(f"## edgetts {command}".rstrip() + f"\n\n```\n{_help(command)}\n```\n")
     return "\n".join([*parts, _EXITS])
 
 
+def _commands() -> Iterator[str]:
+    """Name every verb, and behind a group its own verbs."""
+    context = click.Context(main)
+    for name in COMMANDS:
+        yield name
+        command = main.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from (f"{name} {verb}" for verb in sorted(command.commands))
+
+
 def _help(command: str) -> str:
     settings = {"terminal_width": WIDTH, "max_content_width": WIDTH}
-    arguments = [command, "--help"] if command else ["--help"]
+    arguments = [*command.split(), "--help"]
     result = CliRunner().invoke(main, arguments, prog_name="edgetts", **settings)
     if result.exit_code:
         raise SystemExit(f"edgetts {command} --help failed: {result.output}")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--repetition-penalty", type=float, default=1.0, help="Above 1: avoid tokens seen before.")
 @click.option("--stop", multiple=True, help="Text that ends a sample; may be repeated.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same samples.")
+@click.option("--seed", type=int, help="Same seed, same samples. Default: 0, and --decode auto.")
 @click.option("--system", help="A system message.")
 @click.option(
     "--answer",
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 @click.option(
     "--decode",
     "mode",
-    help="plain, auto or speculative: verify guesses at coming tokens, which is faster; quantised weights may "
-    "then choose another of two nearly equal tokens. Default: plain, or auto where a draft option is given.",
+    help="auto verifies guesses at coming tokens where that is faster, speculative always, plain never. Quantised "
+    "weights may then choose another of two nearly equal tokens. Default: auto; plain where --seed is given.",
 )
 @click.option(
     "--draft",
@@ -106,7 +106,7 @@ def command(question: str | None, **options: Any) -> None:
         top_p=options["top_p"],
         min_p=options["min_p"],
         repetition_penalty=options["repetition_penalty"],
-        seed=options["seed"],
+        seed=options["seed"] or 0,
         max_tokens=options["max_tokens"],
         stop=options["stop"],
     )
@@ -172,7 +172,8 @@ def _decode(options: dict[str, Any]) -> DecodeParams:
     named, leaving = options["drafters"], options["early_exit"]
     asked = any(options[name] is not None for name in ("drafters", "draft_length", "acceptance"))
     return DecodeParams(
-        mode=options["mode"] or ("auto" if asked else "plain"),
+        # Who names a seed wants the same text again, whatever the device is busy with.
+        mode=options["mode"] or ("plain" if options["seed"] is not None and not asked else "auto"),
         drafters=None if named is None else tuple(name.strip() for name in named.split(",")),
         length=options["draft_length"],
         acceptance=options["acceptance"] or "exact",
