@@ -503,8 +503,10 @@ def test_the_same_seed_trains_the_same_guessers(tiny_bundle: TinyBundle, tmp_pat
     notes = []
     for name in ("a", "b"):
         bundle = sealed_copy(tiny_bundle("llama").bundle, tmp_path / name, lambda copy, body: None)
-        notes.append(train(bundle, seed=3, questions=["Hello", "Hi there", "What is it?"]).guessers)
+        asked = ["Hello", "Hi there", "What is it?"]
+        notes.append(train(bundle, seed=3, questions=asked, kinds=["recurrent", "parallel"]).guessers)
     assert notes[0] == notes[1]
+    assert [one.kind for one in notes[0]] == ["recurrent", "parallel"]
 
 
 # Guessers that come with edgetts
@@ -596,6 +598,7 @@ def test_without_torch_training_names_the_extra(
         (["--questions", "nowhere.txt"], "nowhere.txt"),
         (["--fit", "magic"], "no way to fit named 'magic'"),
         (["--tokens", "3", "--fit", "closed-form"], "too few"),
+        (["--only", "exit,soul", "--fit", "closed-form"], "no guesser soul to train"),
         (["--minutes", "0", "--fit", "closed-form"], "greater than zero"),
     ],
 )

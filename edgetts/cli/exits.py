@@ -35,6 +35,7 @@ def command() -> None:
     show_default=True,
     help="gradient (needs torch), closed-form (does not), or best: both, and the better of each is kept.",
 )
+@click.option("--only", help="Train only these, with commas: recurrent, exit, parallel. Default: all.")
 @click.option("--vocabulary", type=int, default=8192, show_default=True, help="Tokens that a guess may be.")
 @click.option("--width", type=int, help="Of the networks' inner layers. Default: the model's hidden size.")
 @click.option(
@@ -50,6 +51,7 @@ def train(
     tokens: int,
     minutes: float,
     how: str,
+    only: str | None,
     vocabulary: int,
     width: int | None,
     questions: Path | None,
@@ -83,6 +85,7 @@ def train(
             vocabulary=vocabulary,
             questions=asked,
             how=how,
+            kinds=None if only is None else [kind.strip() for kind in only.split(",")],
             threads=threads,
             seed=seed,
             trust=TrustRecord(find_home().root / "trust"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -60,6 +61,7 @@ def train_exits(
     vocabulary: int = VOCABULARY,
     questions: Sequence[str] | None = None,
     how: str = "best",
+    kinds: Sequence[str] | None = None,
     threads: int | None = None,
     seed: int = 0,
     trust: TrustRecord | None = None,
@@ -71,12 +73,17 @@ def train_exits(
     seconds: of fitting by gradient, all networks together; drawing and reading the text comes before.
     width: of the networks' inner layers, None is about the hidden size. vocabulary: tokens that a guess may
     be. questions: what the text answers; None is a built-in set. how: gradient needs torch, closed-form
-    does not, best tries both and keeps the better for each. Guessers already there are replaced when the
+    does not, best tries both and keeps the better for each. kinds: of recurrent, exit and parallel, those to
+    train; None is all. Guessers already there are replaced when the
     new ones are complete. tell gets a sentence for each network. Raises MissingExtra, InvalidInput, and
     what opening a bundle raises.
     """
     if how not in FITS:
         raise InvalidInput(f"There is no way to fit named {how!r}.", hint=f"There are: {', '.join(FITS)}.")
+    wanted_kinds = set(_SHARES) if kinds is None else set(kinds)
+    if not wanted_kinds or not wanted_kinds <= set(_SHARES):
+        named = ", ".join(sorted(wanted_kinds - set(_SHARES))) or "named"
+        raise InvalidInput(f"There is no guesser {named} to train.", hint=f"There are: {', '.join(_SHARES)}.")
     if how != "closed-form":
         import_torch()
     if tokens < _MIN_TOKENS:
@@ -98,8 +105,9 @@ def train_exits(
     head = tables.head_rows(reduced, hidden)
     embeddings = Embedded(tables, np.concatenate([states.tokens, tests.tokens]))
     trained: list[Trained] = []
-    wanted = tasks(manifest.cuts, manifest.architecture.layers)
-    counts = {kind: sum(task.kind == kind for task in wanted) for kind in _SHARES}
+    wanted = [t for t in tasks(manifest.cuts, manifest.architecture.layers) if t.kind in wanted_kinds]
+    counts = Counter(task.kind for task in wanted)
+    whole = sum(_SHARES[kind] for kind in counts)
     for task in wanted:
         name = _name(task)
         one = _train(
@@ -110,7 +118,7 @@ def train_exits(
             head,
             reduced,
             width=width or -(-hidden // 32) * 32,
-            seconds=seconds * _SHARES[task.kind] / counts[task.kind],
+            seconds=seconds * _SHARES[task.kind] / whole / counts[task.kind],
             how=how,
             seed=seed,
             progress=lambda share, name=name: show(f"fit {name}", share),  # type: ignore[misc]
@@ -132,10 +140,9 @@ def train_exits(
         ),
     )
     groups = [[one] for one in trained if one.task.kind != "parallel"]
-    groups.append([one for one in trained if one.task.kind == "parallel"])
-    made = []
-    for group in groups:
-        made.append((_note(group, calibrating), [one.network for one in group]))
+    if together := [one for one in trained if one.task.kind == "parallel"]:
+        groups.append(together)
+    made = [(_note(group, calibrating), [one.network for one in group]) for group in groups]
     return install(bundle, manifest, note, made, tables, head, reduced)
 
 
