@@ -125,25 +125,38 @@ def train_exits(
         )
         trained.append(one)
         say(_sentence(name, one))
-    calibrating = np.isin(tests.passage % 2, 0)
-    note = ExitsNote(
+    note, made = described(trained, tests, manifest.architecture.layers)
+    note = replace(
+        note,
         vocabulary=len(reduced),
         tokens=len(states.tokens),
-        positions=len(tests.tokens),
         seconds=round(time.monotonic() - began, 1),
         made_by=_versions(how),
-        guessers=(),
-        leaving=leaving_notes(
-            {one.task.cut: one.trial for one in trained if one.task.kind == "exit"},
-            tests,
-            manifest.architecture.layers,
-        ),
     )
+    return install(bundle, manifest, note, made, tables, head, reduced)
+
+
+def described(
+    trained: Sequence[Trained], tests: States, layers: int
+) -> tuple[ExitsNote, list[tuple[GuesserNote, list[Network]]]]:
+    """Say of networks what they reached on held-out text, and gather those that share a graph."""
+    calibrating = tests.passage % 2 == 0
+    exits = {one.task.cut: one.trial for one in trained if one.task.kind == "exit"}
+    leaving = leaving_notes(exits, tests, layers)
     groups = [[one] for one in trained if one.task.kind != "parallel"]
     if together := [one for one in trained if one.task.kind == "parallel"]:
         groups.append(together)
     made = [(_note(group, calibrating), [one.network for one in group]) for group in groups]
-    return install(bundle, manifest, note, made, tables, head, reduced)
+    return ExitsNote(0, 0, len(tests.tokens), 0.0, {}, (), leaving), made
+
+
+def held_out_states(bundle: Path, tokens: int, seed: int) -> States:
+    """Draw text that answers other questions than those of `train_exits` with its default seed, and read it."""
+    manifest = open_bundle(bundle)
+    _, passages = _own_text(
+        bundle, manifest, _MIN_TOKENS, None, None, seed, None, lambda stage, share: None, held_out=tokens
+    )
+    return _read(bundle, passages, None, None, lambda share: None)
 
 
 class Embedded:
@@ -230,6 +243,7 @@ def _own_text(
     seed: int,
     trust: TrustRecord | None,
     show: Progress,
+    held_out: int | None = None,
 ) -> tuple[list[Passage], list[Passage]]:
     """Draw passages to train on, and others to hold out, that answer other questions."""
     tokenizer = Tokenizer.load(bundle / TOKENIZER, manifest.tokenizer)
@@ -239,12 +253,12 @@ def _own_text(
         return (encode_chat(tokenizer, template, [Message("user", text)]) for text in texts)
 
     drawn: list[list[Passage]] = []
-    train, held_out = _questions(questions, seed)
+    train, others = _questions(questions, seed)
     session = OnnxSession.open(bundle, trust=trust, threads=threads)
     try:
         for stage, texts, wanted in (
             ("draw text", train, tokens),
-            ("draw held-out text", held_out, max(500, round(tokens * _HELD_OUT))),
+            ("draw held-out text", others, held_out or max(500, round(tokens * _HELD_OUT))),
         ):
             passages = draw_passages(
                 session,
