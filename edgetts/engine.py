@@ -235,6 +235,7 @@ class Engine:
     def close(self) -> None:
         """Release the model. Closing twice does nothing; answers under way fail with InvalidInput."""
         self._closed = True
+        self._lone.close()
         self.session.close()
 
     def __enter__(self) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import itertools
 import json
@@ -158,6 +159,22 @@ def test_answers_are_the_same_with_guessers(
                 assert drafters[0] in answer.usage.speculation.by_drafter
     with edgetts.load(bundle, measure=False, threads=1) as engine:
         assert engine.drafters == ("ngram", "recurrent", "parallel"), "whole graphs cannot stop at a cut"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of mapped files")
+def test_closing_an_engine_lets_go_of_guessers_too(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    bundle, _ = with_guessers(tiny_bundle("llama"), tmp_path)
+    engine = edgetts.load(bundle, measure=False, threads=1)
+    decode = DecodeParams("speculative", ("recurrent",))
+    engine.answer("Hello", sampling=SamplingParams(max_tokens=9), decode=decode)
+
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text(encoding="utf-8").count(str(bundle))
+
+    assert mapped() > 0
+    engine.close()
+    gc.collect()
+    assert mapped() == 0
 
 
 def test_drafters_that_are_not_there_are_told(tiny_bundle: TinyBundle, tmp_path: Path) -> None:

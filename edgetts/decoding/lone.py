@@ -84,6 +84,10 @@ class LoneDecoding:
         )
         return SpeculativeDecoder(speculator, decode.acceptance)
 
+    def close(self) -> None:
+        """Let go of the guessers."""
+        self._guessers = None
+
     def _wanted(self, named: tuple[str, ...] | None) -> list[str]:
         """Return who is to guess, the cheapest first."""
         there = self.drafters
@@ -111,7 +115,8 @@ class LoneDecoding:
         if name == NgramDrafter.name:
             return NgramDrafter(at.prompt, at.others)
         guessers = self._guessers
-        assert guessers is not None  # noqa: S101 - it is what `drafters` names the others by
+        if guessers is None:  # the others were there when the answer began
+            raise InvalidInput("The engine is closed.", hint="Load the model again.")
         if name == ParallelDrafter.name and (parallel := guessers.parallel) is not None:
             return ParallelDrafter(parallel, self._clock)
         if (
