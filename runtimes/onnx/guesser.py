@@ -76,9 +76,8 @@ class OnnxGuesser:
             "session.model_external_initializers_file_folder_path", str(bundle.resolve())
         )
         try:
-            graph = ort.InferenceSession(
-                (bundle / note.file).read_bytes(), settings, providers=["CPUExecutionProvider"]
-            )
+            # By path, not as bytes: what was read is then given back once it is packed.
+            graph = ort.InferenceSession(bundle / note.file, settings, providers=["CPUExecutionProvider"])
         except LOAD_ERRORS as error:
             raise CorruptFile(
                 f"ONNX Runtime cannot load {note.file} of {bundle.name}: {first_line(error)}", hint=_AGAIN
