@@ -24,6 +24,8 @@ from interleave import (
 )
 from questions import CLASSES, questions
 
+_LEAST = 16
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -52,11 +54,15 @@ def main() -> None:
             asked = {"prompt": question, "tokens": arguments.tokens}
             together = interleave(contestants, "decode", asked, once, into=together)
         assert together is not None
+        together.drop_short(_LEAST)
+        print(f"{len(together.rounds[OURS])} questions that all answered with {_LEAST} tokens or more")
         results["decode"] = together
         print_table(together, "ms_per_token", "ms a token", 2)
     else:
         asked = {"prompt": PROMPT, "tokens": arguments.tokens}
         results["decode"] = interleave(contestants, "decode", asked, arguments)
+        drawn = min(min(results["decode"].values(c.label, "tokens")) for c in contestants)
+        assert drawn >= _LEAST, f"only {drawn} tokens were drawn: choose another prompt"
         print_table(results["decode"], "ms_per_token", "ms a token", 2)
     print_json("decode", contestants, results)
     for contestant in contestants:

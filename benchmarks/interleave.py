@@ -54,6 +54,17 @@ class Results:
     def values(self, label: str, figure: str) -> list[float]:
         return [figures[figure] for figures in self.rounds[label]]
 
+    def drop_short(self, least: int) -> None:
+        """Forget rounds in which a contestant drew fewer tokens: its time says nothing."""
+        short = {
+            i
+            for figures in self.rounds.values()
+            for i, f in enumerate(figures)
+            if f.get("tokens", least) < least
+        }
+        for figures in self.rounds.values():
+            figures[:] = [f for i, f in enumerate(figures) if i not in short]
+
     def ratios(self, over: str, figure: str, label: str = OURS) -> list[float]:
         """Return ours divided by another's, round by round."""
         pairs = zip(self.values(label, figure), self.values(over, figure), strict=True)
