@@ -5,7 +5,8 @@
 Problems of gsm_symbolic (package reasoning-gym), greedy, one sample. Every problem runs once in every mode, in
 turns. Full depth runs twice: in one graph, as it does by default, and in segments, as leaving early needs. A
 token agrees if it is what the whole network would have drawn there; tokens that left are compared when
-their late layers are computed, those of full depth agree by definition. The last line is JSON. Ctrl-C
+their late layers are computed, those of full depth agree by definition. Under a schedule late layers are
+never computed, so that nothing is known. The last line is JSON. Ctrl-C
 prints what there is.
 """
 
@@ -64,8 +65,7 @@ def measure(engine: edgetts.Engine, mode: Mode, problem: dict[str, str], data: o
     left = sum(early.left.values())
     mode.left += left
     mode.layers += early.mean_depth * early.tokens
-    if early.agreement is not None:
-        mode.wrong += (1 - early.agreement) * left
+    mode.wrong += math.nan if left and early.agreement is None else (1 - (early.agreement or 1.0)) * left
 
 
 def warmed_up(engine: edgetts.Engine, name: str, mode: Mode) -> bool:

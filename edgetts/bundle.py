@@ -31,6 +31,7 @@ from edgetts.architecture import Architecture
 from edgetts.checksum import sha256_of
 from edgetts.errors import BundleVersionError, ChecksumMismatch, CorruptFile, ModelNotFound, StorageError
 from edgetts.tokenizer import TokenizerFacts
+from edgetts.types import LeavingNote
 
 FORMAT = 3
 MANIFEST = "manifest.json"
@@ -101,21 +102,6 @@ class GuesserNote:
     fitted: str
     agreement: tuple[float, ...]
     calibration: Pairs
-
-
-@dataclass(frozen=True, slots=True)
-class LeavingNote:
-    """What leaving early cost and saved on held-out text, by a criterion and how strict it is.
-
-    cuts: where tokens may leave. agreement: share of tokens that are the whole network's first choice, on
-    the split that calibrated (first) and on another. depth: share of the layers that were run.
-    """
-
-    criterion: str
-    strictness: float
-    cuts: tuple[int, ...]
-    agreement: tuple[float, float]
-    depth: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,21 @@ class EarlyExits:
 
 
 @dataclass(frozen=True, slots=True)
+class LeavingNote:
+    """What leaving early cost and saved on held-out text, by a criterion and how strict it is.
+
+    cuts: where tokens may leave. agreement: share of tokens that are the whole network's first choice, on
+    the split that calibrated (first) and on another. depth: share of the layers that were run.
+    """
+
+    criterion: str
+    strictness: float
+    cuts: tuple[int, ...]
+    agreement: tuple[float, float]
+    depth: float
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What an answer cost. Seconds are wall time; rates are tokens per second."""
 

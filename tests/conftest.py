@@ -98,8 +98,9 @@ def sealed_copy(bundle: Path, directory: Path, change: Callable[[Path, dict[str,
     del body["sha256"]
     change(copy, body)
     if isinstance(body.get("files"), dict):
+        here = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
         for name in body["files"]:
-            if isinstance(name, str) and (copy / name).is_file():
+            if name in here:
                 body["files"][name] = hashlib.sha256((copy / name).read_bytes()).hexdigest()
     body["sha256"] = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     (copy / MANIFEST).write_text(json.dumps(body), encoding="utf-8")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from edgetts.bundle import LeavingNote
 from edgetts.decoding.early_exit.head import ExitHead
 from edgetts.decoding.sampling import Weights
 from edgetts.decoding.session import Features
+from edgetts.types import LeavingNote
 
 
 class Guess(NamedTuple):

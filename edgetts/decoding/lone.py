@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import get_args
 
-from edgetts.bundle import LeavingNote
 from edgetts.decoding.alone import Situation
 from edgetts.decoding.early_exit import CRITERIA, EarlyExitDecoder, make_criterion
 from edgetts.decoding.guessers import Guessers
@@ -25,7 +24,7 @@ from edgetts.decoding.speculation import (
     Speculator,
 )
 from edgetts.errors import InvalidInput, Unsupported
-from edgetts.types import LONGEST_DRAFT, AcceptanceRule, DecodeParams, LeaveEarly
+from edgetts.types import LONGEST_DRAFT, AcceptanceRule, DecodeParams, LeaveEarly, LeavingNote
 
 DRAFTERS = (NgramDrafter.name, RecurrentDrafter.name, ParallelDrafter.name, ExitDrafter.name)
 """Everyone who may guess, by name; those to be asked first come first."""

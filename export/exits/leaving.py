@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetts.bundle import LeavingNote
 from edgetts.decoding.early_exit import Arrival, Criterion, make_criterion
 from edgetts.export.exits.calibrate import isotonic
 from edgetts.export.exits.guessers import Trial
 from edgetts.export.exits.states import States
+from edgetts.types import LeavingNote
 
 # Enough positions for shares of a hundredth, few enough to be walked one by one.
 _MOST = 6_000

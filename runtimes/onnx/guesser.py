@@ -12,13 +12,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edgetts.bundle import GuesserNote, LeavingNote, Manifest
+from edgetts.bundle import GuesserNote, Manifest
 from edgetts.decoding.guessers import Guess
 from edgetts.decoding.sampling import Weights
 from edgetts.decoding.session import Features, Logits
 from edgetts.errors import CorruptFile
 from edgetts.runtimes.hardware import physical_cores
 from edgetts.runtimes.onnx.graphs import LOAD_ERRORS, first_line
+from edgetts.types import LeavingNote
 
 if TYPE_CHECKING:
     from typing_extensions import Self
