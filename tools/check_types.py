@@ -65,7 +65,10 @@ def check(scratch: Path) -> int:
         check=False,
     )
     sys.stdout.write(checked.stdout)
-    there = len(list((installed / "edgetts").rglob("*.py")))
+    package = installed / "edgetts"
+    there = len(list(package.rglob("*.py")))
+    # To mypy a directory of data is a namespace package, and counts as a file.
+    there += sum(path.is_dir() and not (path / "__init__.py").exists() for path in package.rglob("*"))
     seen = re.search(r"(?:in|checked) (\d+) source files?\)?$", checked.stdout.strip())
     if seen is None or int(seen[1]) != there:
         sys.stdout.write(f"mypy saw {seen[1] if seen else 'none'} of the package's {there} files.\n")
