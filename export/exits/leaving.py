@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetts.decoding.early_exit import Arrival, Criterion, make_criterion
+from edgetts.decoding.early_exit.criteria import cosine
 from edgetts.export.exits.calibrate import isotonic
 from edgetts.export.exits.guessers import Trial
 from edgetts.export.exits.states import States
@@ -101,7 +102,5 @@ def _cosines(walk: _Walk) -> Sequence[float]:
     found = []
     for arrivals in walk.arrivals[::7]:
         streams = arrivals[-1].streams
-        for one, other in itertools.pairwise(streams):
-            a, b = one.astype(np.float64), other.astype(np.float64)
-            found.append(float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12)))
+        found += [cosine(one, other) for one, other in itertools.pairwise(streams)]
     return [round(float(q), 5) for q in np.quantile(found, np.linspace(0.3, 1.0, _COSINES))]

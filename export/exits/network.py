@@ -43,10 +43,6 @@ class Network:
     def width(self) -> int:
         return int(self.down.shape[1])
 
-    @property
-    def parameters(self) -> int:
-        return self.inner.size + self.down.size
-
     def apply(self, *inputs: Floats) -> Floats:
         """Compute in NumPy: inputs [n, hidden] each -> [n, hidden]."""
         parts = [rms(x.astype(np.float32)) * weight for x, weight in zip(inputs, self.in_norms, strict=True)]

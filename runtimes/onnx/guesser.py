@@ -145,7 +145,8 @@ class OnnxGuessers:
 
     @property
     def kinds(self) -> frozenset[str]:
-        return frozenset(note.kind for note in self._notes)
+        exits = self._manifest.exits
+        return frozenset() if exits is None else frozenset(note.kind for note in exits.guessers)
 
     @property
     def recurrent(self) -> OnnxRecurrent | None:
@@ -166,12 +167,8 @@ class OnnxGuessers:
     def leaving(self) -> tuple[LeavingNote, ...]:
         return () if self._manifest.exits is None else self._manifest.exits.leaving
 
-    @property
-    def _notes(self) -> tuple[GuesserNote, ...]:
-        return () if self._manifest.exits is None else self._manifest.exits.guessers
-
     def _of(self, kind: str) -> tuple[GuesserNote, ...]:
-        return tuple(note for note in self._notes if note.kind == kind)
+        return () if self._manifest.exits is None else self._manifest.exits.of_kind(kind)
 
     def _get(self, kind: type[_Guesser], note: GuesserNote) -> _Guesser:
         with self._lock:

@@ -80,7 +80,7 @@ class Saturation:
         _need_at_least(-1.0, self.threshold, "threshold")
 
     def leaves(self, arrival: Arrival) -> bool:
-        return len(arrival.streams) > 1 and _cosine(*arrival.streams[-2:]) >= self.threshold
+        return len(arrival.streams) > 1 and cosine(*arrival.streams[-2:]) >= self.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _need_at_least(least: float, value: float, name: str) -> None:
         raise InvalidInput(f"{name} is {value!r}, but it must be at least {least:g}.")
 
 
-def _cosine(one: Features, other: Features) -> float:
+def cosine(one: Features, other: Features) -> float:
     """Return the cosine of two streams; 0 where one of them is zero."""
     a, b = one.astype(np.float64), other.astype(np.float64)
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,10 +9,10 @@ import numpy as np
 
 from edgetts.decoding.alone import Situation
 from edgetts.decoding.early_exit.criteria import Arrival, Criterion
-from edgetts.decoding.early_exit.head import ExitHead
+from edgetts.decoding.early_exit.head import ExitHead, first_probability
 from edgetts.decoding.session import Features, Logits
 from edgetts.decoding.trace import TokenDrawn
-from edgetts.errors import InvalidInput, InvalidLogits
+from edgetts.errors import InvalidInput
 from edgetts.types import EarlyExits
 
 MOST_PENDING = 8
@@ -99,7 +98,7 @@ class EarlyExitDecoder:
             logits: Logits | None = None
             if criterion.needs_confidence:
                 logits = head.read(stream)
-                confidences.append(head.confidence(_first_probability(logits)))
+                confidences.append(head.confidence(first_probability(logits)))
             if criterion.leaves(Arrival(i, len(self._heads), len(trace.tokens), streams, confidences)):
                 logits = head.read(stream) if logits is None else logits
                 self._left[head.cut] += 1
@@ -119,14 +118,3 @@ class EarlyExitDecoder:
             self._compared += 1
             self._agreed += int(row.argmax()) == choice
         return rows
-
-
-def _first_probability(logits: Logits) -> float:
-    """Return the probability of the likeliest token."""
-    top = float(logits.max())
-    if not math.isfinite(top):
-        raise InvalidLogits(
-            f"An exit head computed {top} where a number should be.",
-            hint="The head may be damaged; train it again, or decode without early exit.",
-        )
-    return 1.0 / float(np.exp(logits - np.float32(top)).sum(dtype=np.float64))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetts.decoding.session import Features, Logits
+from edgetts.errors import InvalidLogits
 
 
 class ExitHead(Protocol):
@@ -30,3 +32,14 @@ class ExitHead(Protocol):
     def confidence(self, probability: float) -> float:
         """Return how often a first choice of this stated probability is the whole network's: calibrated."""
         ...
+
+
+def first_probability(logits: Logits) -> float:
+    """Return the probability of the likeliest token. Raises InvalidLogits where a head computed no numbers."""
+    top = float(logits.max())
+    if not math.isfinite(top):
+        raise InvalidLogits(
+            f"An exit head computed {top} where a number should be.",
+            hint="The head may be damaged; train it again, or decode without early exit.",
+        )
+    return 1.0 / float(np.exp(logits - np.float32(top)).sum(dtype=np.float64))

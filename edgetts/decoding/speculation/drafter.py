@@ -26,6 +26,16 @@ class Proposal:
     weights: Weights | None = None
 
 
+# Probabilities that a network states are told apart in so many steps.
+_STEPS = 10
+
+
+def stated_kind(name: str, depth: int, probability: float) -> tuple[tuple[str, int], float]:
+    """Return the kind of a guess that a network finds so likely, `depth` guesses in, and the middle of its step."""
+    step = min(_STEPS - 1, int(probability * _STEPS))
+    return (name, _STEPS * depth + step), (step + 0.5) / _STEPS
+
+
 Tail = Sequence[tuple[int, int]]
 """Guesses that were wrong, or came behind one that was, each with what the model finds likeliest behind it."""
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from edgetts.decoding.early_exit.head import ExitHead
+from edgetts.decoding.early_exit.head import ExitHead, first_probability
 from edgetts.decoding.session import Branch, Features, Session
-from edgetts.decoding.speculation.drafter import Proposal, Tail
+from edgetts.decoding.speculation.drafter import Proposal, Tail, stated_kind
 
 # Guesses beyond this depth cost a pass of the first layers each, and are seldom reached.
 _DEEPEST = 4
-# Confidences are told apart in so many steps.
-_STEPS = 10
 
 
 class ExitDrafter:
@@ -64,12 +60,10 @@ class ExitDrafter:
         if self._stream is None:
             return None
         logits = self._head.read(self._stream)
-        best = int(logits.argmax())
-        stated = float(1 / np.exp(logits - logits[best]).sum())
+        best, stated = int(logits.argmax()), first_probability(logits)
         self.cost += 0.1 * (self._clock() - began - self.cost)
         confidence = self._head.confidence(stated)
-        step = min(_STEPS - 1, int(confidence * _STEPS))
-        kind = (self.name, _STEPS * len(drafted) + step)
+        kind, _ = stated_kind(self.name, len(drafted), confidence)
         return Proposal(int(self._head.vocabulary[best]), kind, confidence)
 
     def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:  # noqa: ARG002 - the protocol's

@@ -7,10 +7,7 @@ from collections.abc import Callable, Sequence
 
 from edgetts.decoding.guessers import ParallelNetwork
 from edgetts.decoding.session import Features
-from edgetts.decoding.speculation.drafter import Proposal, Tail
-
-# Probabilities that a head states are told apart in so many steps.
-_STEPS = 10
+from edgetts.decoding.speculation.drafter import Proposal, Tail, stated_kind
 
 
 class ParallelDrafter:
@@ -40,8 +37,7 @@ class ParallelDrafter:
         if len(drafted) >= len(self._guesses):
             return None
         token, probability = self._guesses[len(drafted)]
-        step = min(_STEPS - 1, int(probability * _STEPS))
-        return Proposal(token, (self.name, _STEPS * len(drafted) + step), (step + 0.5) / _STEPS)
+        return Proposal(token, *stated_kind(self.name, len(drafted), probability))
 
     def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:  # noqa: ARG002 - the protocol's
         self._guesses, self._features = None, features

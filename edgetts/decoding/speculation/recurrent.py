@@ -9,14 +9,12 @@ import numpy as np
 
 from edgetts.decoding.guessers import DraftNetwork, Guess
 from edgetts.decoding.session import Features
-from edgetts.decoding.speculation.drafter import Proposal, Tail
+from edgetts.decoding.speculation.drafter import Proposal, Tail, stated_kind
 
 # Guesses beyond this depth feed on guesses of guesses.
 _DEEPEST = 4
 # Keeps the drafter's random numbers apart from the sampler's, whatever the seed.
 _OWN_STREAM = 0xD2AF7
-# Probabilities that a head states are told apart in so many steps.
-_STEPS = 10
 
 
 class RecurrentDrafter:
@@ -63,13 +61,12 @@ class RecurrentDrafter:
             self._inputs.append(token)
             self.cost += 0.1 * (self._clock() - began - self.cost)
         best = self._chain[-1]
-        step = min(_STEPS - 1, int(best.probability * _STEPS))
         # Of a drawn guess the kind tells how sure the network is, not which token came.
-        kind = (self.name, _STEPS * len(drafted) + step)
+        kind, prior = stated_kind(self.name, len(drafted), best.probability)
         token = best.token
         if best.weights is not None:
             token = int(self._random.choice(best.weights.ids, p=best.weights.probabilities))
-        return Proposal(token, kind, (step + 0.5) / _STEPS, best.weights)
+        return Proposal(token, kind, prior, best.weights)
 
     def accept(self, tokens: Sequence[int], features: Features | None, tail: Tail = ()) -> None:  # noqa: ARG002 - the protocol's
         self._chain, self._inputs = [], []
