@@ -304,8 +304,6 @@ def test_states_are_what_the_network_held_when_it_drew(tiny_bundle: TinyBundle) 
     np.testing.assert_allclose(found, stream, atol=0.02, rtol=0.01)
     starts_ = states.starts(3)
     assert (states.passage[starts_] == states.passage[starts_ + 3]).all()
-    halves = states.split()
-    assert sum(len(half.tokens) for half in halves) == len(states.tokens)
 
 
 def test_questions_vary_and_repeat_by_seed() -> None:

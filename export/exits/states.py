@@ -40,20 +40,6 @@ class States:
             return np.zeros(0, np.intp)
         return np.flatnonzero(self.passage[: n - ahead] == self.passage[ahead:])
 
-    def split(self) -> tuple[States, States]:
-        """Return every other passage, and the rest."""
-        return self._of(self.passage % 2 == 0), self._of(self.passage % 2 == 1)
-
-    def _of(self, chosen: NDArray[np.bool_]) -> States:
-        return States(
-            self.features[chosen],
-            {cut: stream[chosen] for cut, stream in self.streams.items()},
-            self.tokens[chosen],
-            self.best[chosen],
-            self.passage[chosen],
-            self.place[chosen],
-        )
-
 
 def read_states(
     session: Session, passages: Sequence[Passage], progress: Callable[[float], None] = lambda share: None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgetts.bundle import TOKENIZER, ExitsNote, GuesserNote, Manifest, TrustRecord, open_bundle
 from edgetts.chat import ChatTemplate, Message, encode_chat
 from edgetts.errors import InvalidInput
-from edgetts.export.exits.calibrate import isotonic
+from edgetts.export.exits.calibrate import expected_error, isotonic
 from edgetts.export.exits.closed_form import fit_linear
 from edgetts.export.exits.fit import fit, import_torch
 from edgetts.export.exits.guessers import Embeddings, Task, Trial, tasks, try_out
@@ -124,7 +124,7 @@ def train_exits(
             progress=lambda share, name=name: show(f"fit {name}", share),  # type: ignore[misc]
         )
         trained.append(one)
-        say(_sentence(name, one))
+        say(_sentence(name, one, tests))
     note, made = described(trained, tests, manifest.architecture.layers)
     note = replace(
         note,
@@ -319,13 +319,22 @@ def _name(task: Task) -> str:
     return task.kind if task.kind == "recurrent" else f"{task.kind} {task.ahead} ahead"
 
 
-def _sentence(name: str, one: Trained) -> str:
+def _sentence(name: str, one: Trained, tests: States) -> str:
     shares = ", ".join(f"{share:.1%}" for share in one.trial.agreement)
     text = f"{name}: right at {shares} of {one.trial.positions} held-out positions ({one.fitted}"
     if one.beaten is not None:
         other, agreement = one.beaten
         text += f"; {other} {', '.join(f'{share:.1%}' for share in agreement)}"
-    return f"{text})"
+    return f"{text}), confidence off by {_confidence_error(one.trial, tests):.1%}"
+
+
+def _confidence_error(trial: Trial, tests: States) -> float:
+    """Calibrate on every other held-out passage, and return the expected error on the rest."""
+    calibrating = (tests.passage % 2 == 0)[trial.rows]
+    stated, right = trial.stated[0], trial.right[0]
+    return expected_error(
+        stated[~calibrating], right[~calibrating], isotonic(stated[calibrating], right[calibrating])
+    )
 
 
 def _versions(how: str) -> dict[str, str]:
