@@ -6,6 +6,7 @@ Shared by export, which builds it, and runtimes, which run it. Knows no files an
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args
 
@@ -19,7 +20,8 @@ Family = Literal["llama", "qwen2", "qwen3", "gemma3"]
 FAMILIES: tuple[Family, ...] = ("llama", "qwen2", "qwen3", "gemma3")
 Activation = Literal["silu", "gelu_tanh"]
 ScalingKind = Literal["linear", "llama3"]
-_Made = TypeVar("_Made", "RopeScaling", "Architecture")
+_Made = TypeVar("_Made", "RopeScaling", "Architecture", "Sizes")
+_FAMILY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 # Several times what the largest models have: more is a damaged file, and would only exhaust memory.
 LARGEST = {
@@ -157,6 +159,34 @@ class Architecture:
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         return _make("architecture", cls, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What there is to know of a model whose graph says itself how it computes. Raises as Architecture does.
+
+    family: transformers' model_type. kv_heads and head_dim are those of the first layer's keys.
+    """
+
+    family: str
+    layers: int
+    hidden: int
+    vocab: int
+    context: int
+    kv_heads: int
+    head_dim: int
+
+    def __post_init__(self) -> None:
+        family: object = self.family
+        if not isinstance(family, str) or not _FAMILY_NAME.fullmatch(family):
+            _wrong("family", family, "a short name")
+        for name in ("layers", "hidden", "vocab", "context", "kv_heads", "head_dim"):
+            _count(name, getattr(self, name))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Sizes:
+        """Rebuild from a manifest. Raises CorruptFile."""
+        return _make("architecture", cls, _known("architecture", cls, data))
 
 
 def rope_tables(

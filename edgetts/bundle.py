@@ -11,6 +11,9 @@ A bundle is a directory `NAME.edge/` that holds
     tokenizer.json       Hugging Face tokenizers' format
     chat_template.jinja  where the model has one
 
+A bundle whose manifest says `graph: concatenating` has of these one segment, model.onnx, as another exporter
+made it: it returns the cache as new tensors, which old and new keys and values are concatenated to.
+
 Opening one checks the format, the manifest's own hash and the hash of every file before anything
 of it is used. The large weights file is hashed once per copy: a later opening trusts the result
 while the file's device, inode, size, and times stay what they were.
@@ -27,7 +30,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgetts.architecture import Architecture
+from edgetts.architecture import Architecture, Sizes
 from edgetts.checksum import sha256_of
 from edgetts.errors import BundleVersionError, ChecksumMismatch, CorruptFile, ModelNotFound, StorageError
 from edgetts.tokenizer import TokenizerFacts
@@ -40,6 +43,7 @@ MODEL = "model.onnx"
 PROMPT = "prompt.onnx"
 TOKENIZER = "tokenizer.json"
 EXITS = "exits"
+FUSED, CONCATENATING = "fused", "concatenating"
 _MANIFEST_LIMIT = 64 << 20
 _FILE_NAME = re.compile(r"(exits/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SCALARS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
@@ -128,7 +132,8 @@ class Manifest:
     """Everything a runtime needs to know before it opens a graph."""
 
     name: str
-    architecture: Architecture
+    architecture: Architecture | Sizes
+    """Sizes where the graph is a concatenating one."""
     context: int
     """Positions the graphs' rotary tables reach."""
     segments: tuple[Segment, ...]
@@ -144,6 +149,8 @@ class Manifest:
     check: Check | None = None
     exits: ExitsNote | None = None
     notes: tuple[str, ...] = field(default=())
+    graph: str = FUSED
+    """fused: ours, which write the cache in place; concatenating: another exporter's."""
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -156,6 +163,8 @@ _Record = TypeVar("_Record", Segment, TensorNote, Check)
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Write manifest.json with its own hash."""
     body = asdict(manifest)
+    if manifest.graph == FUSED:
+        del body["graph"]  # so that an edgetts that knows no others reads it
     body["format"] = FORMAT
     text = json.dumps({**body, "sha256": _digest(body)}, indent=1, ensure_ascii=False)
     (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -243,9 +252,13 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
             raise CorruptFile(
                 f"The manifest of {directory.name} has unknown fields: {', '.join(sorted(unknown))}."
             )
+        graph = body.get("graph", FUSED)
+        if graph not in (FUSED, CONCATENATING):
+            raise ValueError(f"{graph!r} is no kind of graph")
+        described = Architecture if graph == FUSED else Sizes
         manifest = Manifest(
             name=_of(str, body["name"]),
-            architecture=Architecture.from_json(body["architecture"]),
+            architecture=described.from_json(body["architecture"]),
             context=_of(int, body["context"]),
             segments=tuple(_record(Segment, s) for s in body["segments"]),
             quantize=_of(str, body["quantize"]),
@@ -258,6 +271,7 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
             check=None if body["check"] is None else _record(Check, body["check"]),
             exits=None if body["exits"] is None else exits_from_json(body["exits"]),
             notes=tuple(_of(str, note) for note in _of(list, body["notes"])),
+            graph=graph,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFile(
@@ -270,6 +284,8 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
         and stops == sorted(set(stops))
         and stops[-1:] == [manifest.architecture.layers]
     )
+    if graph == CONCATENATING:
+        whole = whole and [s.file for s in manifest.segments] == [MODEL] and manifest.exits is None
     if not whole or not 0 < manifest.context <= manifest.architecture.context:
         raise CorruptFile(f"The manifest of {directory.name} describes no whole model.", hint=_AGAIN)
     needed = {WEIGHTS, MODEL, TOKENIZER, *(s.file for s in manifest.segments)}

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,16 +15,17 @@ from typing import Any
 from edgetts.answering import Answering
 from edgetts.budget import Budget
 from edgetts.chat import ChatTemplate, Message, encode_chat
+from edgetts.control.choice import Offer, best_offer, lone_gain
 from edgetts.control.controller import Controller
 from edgetts.control.cost import CostModel
 from edgetts.control.planner import Request
 from edgetts.decoding.alone import Alone
 from edgetts.decoding.guessers import Guessers
-from edgetts.decoding.lone import LoneDecoding
 from edgetts.decoding.parallel import ParallelDecoder
-from edgetts.decoding.session import Cancellation, Cancelled, Session
+from edgetts.decoding.session import Cancellation, Cancelled, Session, SessionInfo
 from edgetts.decoding.speculation import SpeculativeDecoder
 from edgetts.errors import InvalidInput, PromptTooLong
+from edgetts.host import Host
 from edgetts.meter import Meter
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
@@ -64,18 +66,20 @@ class Engine:
         *,
         times: StepTimes = DEFAULT_TIMES,
         guessers: Guessers | None = None,
+        others: Sequence[Host] = (),
         clock: Callable[[], float] = time.perf_counter,
         memory_free: Callable[[], int] | None = None,
     ) -> None:
+        """Answer with `session`, or with one of the `others` where that promises more."""
         self.session = session
         self.tokenizer = tokenizer
         self._template = template
-        self._times = times
         self._clock = clock
         self._memory_free = memory_free or available_memory
         self._lengths: deque[int] = deque(maxlen=64)
-        # What speculation learns of the model and the device outlives an answer.
-        self._lone = LoneDecoding(session, guessers, times.at, clock)
+        first = Host(session.info.runtime, times, clock, opener=lambda: session, guessers=guessers)
+        self.hosts = (first, *others)
+        """The runtimes that have the model. The first one is open."""
         self._closed = False
 
     @property
@@ -84,13 +88,13 @@ class Engine:
 
     @property
     def times(self) -> StepTimes:
-        """How long passes take on this device, as far as it is known."""
-        return self._times
+        """How long passes of the first runtime take on this device, as far as it is known."""
+        return self.hosts[0].times
 
     @property
     def drafters(self) -> tuple[str, ...]:
         """Who may guess at coming tokens of this model."""
-        return self._lone.drafters
+        return self.hosts[0].lone.drafters
 
     def answer(
         self,
@@ -149,20 +153,25 @@ class Engine:
         meter = Meter(self._clock)
         tokens = encode_chat(self.tokenizer, self._template, _messages(prompt, system))
         meter.prompt_tokens = len(tokens)
-        controller = Controller(budget, CostModel(self._times), self._clock, meter.began)
-        alone = self._lone.make(decode)
+        host, considered = self._choose(tokens, budget, sampling, decode, meter.began)
+        controller = Controller(budget, CostModel(host.times), self._clock, meter.began)
+        alone = host.lone.make(decode)
         if isinstance(alone, SpeculativeDecoder):
             meter.speculation = alone.summary
         elif alone is not None:
             meter.early_exits = alone.summary
         drafts = isinstance(alone, SpeculativeDecoder)
-        plan = controller.make_plan(self._request(tokens, sampling, drafts))
+        request = self._request(tokens, sampling, host, host.session.info, drafts)
+        plan = controller.make_plan(replace(request, considered=considered))
         # From here on it is a generator: what was wrong was said at the call.
-        return self._run(tokens, plan, controller, budget, sampling, answer_format, alone, cancel, meter)
+        return self._run(
+            tokens, host.session, plan, controller, budget, sampling, answer_format, alone, cancel, meter
+        )
 
     def _run(
         self,
         tokens: list[int],
+        session: Session,
         plan: Plan,
         controller: Controller,
         budget: Budget,
@@ -176,17 +185,17 @@ class Engine:
         run = Answering(self.tokenizer, sampling, answer_format, plan)
         try:
             with self._alarm(controller.deadline, cancel) as guard:
-                branch, logits = self.session.prefill(tokens, guard)
+                branch, logits = session.prefill(tokens, guard)
             if controller.late:
                 # A copy of a long prompt for every sample takes time too, and there is none.
-                self.session.free(branch)
+                session.free(branch)
                 raise Cancelled
         except Cancelled:
             early: StopReason = "cancelled" if cancel.requested else "deadline"
             yield Finished(run.answer(early, controller, meter, self.model, budget))
             return
         decoder = ParallelDecoder(
-            self.session,
+            session,
             branch,
             logits,
             sampling,
@@ -235,8 +244,8 @@ class Engine:
     def close(self) -> None:
         """Release the model. Closing twice does nothing; answers under way fail with InvalidInput."""
         self._closed = True
-        self._lone.close()
-        self.session.close()
+        for host in self.hosts:
+            host.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -246,8 +255,27 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _request(self, tokens: list[int], sampling: SamplingParams, speculative: bool) -> Request:
-        info = self.session.info
+    def _choose(
+        self, tokens: list[int], budget: Budget, sampling: SamplingParams, decode: DecodeParams, began: float
+    ) -> tuple[Host, dict[str, float]]:
+        """Return the runtime to answer with, and the seconds predicted for each there is a choice of."""
+        hosts = [host for host in self.hosts if host.can(decode)]
+        if len(hosts) < 2:
+            return (hosts or self.hosts)[0], {}
+        drafts = decode.mode != "plain" and decode.early_exit is None
+        offers: dict[str, Offer] = {}
+        for host in hosts:
+            # A runtime that is not open yet has the same model.
+            request = self._request(tokens, sampling, host, self.session.info, drafts)
+            controller = Controller(budget, CostModel(host.times), self._clock, began + host.opening)
+            offers[host.runtime] = Offer(host.runtime, controller.make_plan(request), host.opening)
+        chosen = best_offer(list(offers.values()))
+        considered = {runtime: round(offer.seconds, 3) for runtime, offer in offers.items()}
+        return next(host for host in hosts if host.runtime == chosen.runtime), considered
+
+    def _request(
+        self, tokens: list[int], sampling: SamplingParams, host: Host, info: SessionInfo, drafts: bool
+    ) -> Request:
         room = info.context - len(tokens)
         if room < 1:
             raise PromptTooLong(
@@ -263,10 +291,11 @@ class Engine:
             bytes_per_token=info.bytes_per_token,
             memory_free=self._memory_free(),
             parallel=self.session.capabilities.parallel,
-            runtime=info.runtime,
+            runtime=host.runtime,
             seconds=None,
             deterministic=sampling.temperature == 0,
-            tokens_per_pass=_TOKENS_PER_PASS if speculative else 1.0,
+            tokens_per_pass=_TOKENS_PER_PASS if drafts else 1.0,
+            gain=lone_gain(host.times, host.guess_rate) if drafts else 1.0,
         )
 
     def _expected_length(self) -> int:
@@ -296,7 +325,7 @@ class Engine:
 def load(
     model: str | Path | None = None,
     *,
-    runtime: str = "onnx",
+    runtime: str = "auto",
     quantize: str | None = None,
     offline: bool = False,
     measure: bool = True,
@@ -307,25 +336,35 @@ def load(
 ) -> Engine:
     """Load a model by name or path; None is the default one. Pulls and converts it on first use.
 
-    A path may be a bundle, a GGUF file or a Hugging Face directory. quantize: keep, int4, int8 or
-    fp32, where a conversion is needed. measure: time a few passes when this device has not run the
-    model before, so that deadlines are planned from facts. notify gets sentences for a person,
-    progress a stage and its share done. options go to the runtime (threads, spin, providers, ...).
-    Raises ModelNotFound, ModelFileError, DownloadError, StorageError, InvalidInput.
+    A path may be a bundle, a GGUF file or a Hugging Face directory. runtime: onnx runs bundles, llamacpp
+    GGUF files (extra `llamacpp`); auto takes, for each question, whichever of those that are installed and
+    have the model is predicted to be faster. quantize: keep, int4, int8 or fp32, where a conversion is
+    needed, which only onnx does. measure: time a few passes when this device has not run the
+    model before, so that deadlines are planned from facts; without, auto is onnx. notify gets sentences
+    for a person, progress a stage and its share done. options go to the runtime (threads, spin, cache_type_k,
+    ...); auto takes those runtimes that have them. Raises ModelNotFound, ModelFileError, DownloadError,
+    StorageError, InvalidInput, MissingExtra.
     """
     from edgetts.bundle import TrustRecord
-    from edgetts.loading import open_engine
-    from edgetts.runtimes import check_runtime
-    from edgetts.store import resolve
+    from edgetts.loading import find_forms, open_engine
     from edgetts.store.home import find_home
 
-    check_runtime(runtime)
     say = notify or (lambda sentence: None)
-    bundle = resolve(model, offline=offline, quantize=quantize, progress=progress, notify=say, home=home)
+    bundle, gguf = find_forms(
+        model,
+        runtime,
+        options,
+        quantize=quantize,
+        offline=offline,
+        measure=measure,
+        progress=progress,
+        notify=say,
+        home=home,
+    )
     cache = find_home(home).root
     return open_engine(
         bundle,
-        runtime=runtime,
+        gguf=gguf,
         trust=TrustRecord(cache / "trust"),
         times=cache / "steps",
         measure=measure,

@@ -1,90 +1,275 @@
-"""Open a bundle as an engine: session, tokenizer and template, and how fast the device runs it."""
+"""Open a model as an engine: sessions, tokenizer and template, and how fast the device runs it."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from edgetts.bundle import TOKENIZER, WEIGHTS, TrustRecord, read_manifest
 from edgetts.chat import ChatTemplate
+from edgetts.control.choice import lone_gain
+from edgetts.decoding.guessers import Guessers
+from edgetts.decoding.session import Session
+from edgetts.decoding.speculation import UNKNOWN_RATE
 from edgetts.engine import Engine
+from edgetts.errors import EdgettsError, InvalidInput, MissingExtra, UnsupportedModel
+from edgetts.host import Host
 from edgetts.profiles.steps import (
     DEFAULT_TIMES,
     ReadsPromptsTwoWays,
+    StepTimes,
     StepTimesStore,
     fingerprint,
     measure_steps,
 )
-from edgetts.runtimes import open_guessers, open_session
+from edgetts.runtimes import (
+    AUTO,
+    RUNTIMES,
+    check_options,
+    check_runtime,
+    open_guessers,
+    open_session,
+    understands,
+)
 from edgetts.runtimes.hardware import physical_cores
+from edgetts.store import resolve
+from edgetts.store.ggufs import Gguf, has_gguf, resolve_gguf
 from edgetts.tokenizer import Tokenizer
 
 
-def open_engine(
-    bundle: Path,
+def find_forms(
+    model: str | Path | None,
+    runtime: str,
+    options: Mapping[str, Any],
     *,
-    runtime: str = "onnx",
+    quantize: str | None,
+    offline: bool,
+    measure: bool,
+    progress: Callable[[str, float], None] | None,
+    notify: Callable[[str], None],
+    home: Path | None,
+) -> tuple[Path | None, Gguf | None]:
+    """Return a model as the bundle and the GGUF file that the runtimes in question open; one may be None."""
+    check_runtime(runtime)
+    check_options(options)
+    wanted = {runtime}
+    if runtime == AUTO:
+        # There is nothing to choose by where nothing is measured, and only bundles can be quantised otherwise.
+        choice = RUNTIMES["llamacpp"].installed and measure and quantize is None and has_gguf(model)
+        wanted = {name for name in RUNTIMES if (choice or name == "onnx") and understands(name, options)}
+        if not wanted:
+            raise InvalidInput(
+                f"No runtime that has this model knows all of these options: {', '.join(options)}.",
+                hint="Leave some out, or name a runtime.",
+            )
+    elif runtime == "llamacpp" and quantize is not None:
+        raise InvalidInput(
+            "llama.cpp runs a GGUF file as it is, so it cannot be quantised while it is loaded.",
+            hint="Leave quantize out, or make another file: edgetts export FILE --to gguf --quantize q4_0",
+        )
+    place = {"offline": offline, "progress": progress, "notify": notify, "home": home}
+    gguf = None
+    if "llamacpp" in wanted:
+        if not RUNTIMES["llamacpp"].installed:
+            raise MissingExtra("llama-cpp-python", "llamacpp")
+        gguf = resolve_gguf(model, **place)  # type: ignore[arg-type]
+    if "onnx" not in wanted:
+        return None, gguf
+    try:
+        return resolve(model, quantize=quantize, **place), gguf  # type: ignore[arg-type]
+    except UnsupportedModel as error:
+        if gguf is not None:
+            notify(f"Only llama.cpp can run this model. {error}")
+            return None, gguf
+        if runtime == AUTO and not RUNTIMES["llamacpp"].installed and has_gguf(model):
+            hint = "llama.cpp may run it: pip install 'edgetts[llamacpp]'"
+            raise UnsupportedModel(str(error.args[0]), hint=f"{error.hint} {hint}".strip()) from error
+        raise
+
+
+def open_engine(
+    bundle: Path | None,
+    *,
+    gguf: Gguf | None = None,
     trust: TrustRecord | None = None,
     times: Path | None = None,
     measure: bool = True,
     notify: Callable[[str], None] = lambda sentence: None,
     options: Mapping[str, Any] | None = None,
 ) -> Engine:
-    """Open a bundle directory. `times` is where measured step times are kept; None keeps none."""
+    """Open a bundle directory, a GGUF file, or the same model as both. `times`: where measured curves are kept."""
     options = dict(options or {})
-    facts = read_manifest(bundle).tokenizer
+    forms: list[_Form] = []
+    if bundle is not None:
+        forms.append(_bundle_form(bundle, trust, options))
+    if gguf is not None:
+        forms.append(_gguf_form(gguf, options))
+    store = StepTimesStore(times) if times is not None else None
     loaded: list[Tokenizer | BaseException] = []
 
     def load_tokenizer() -> None:
         try:
-            loaded.append(Tokenizer.load(bundle / TOKENIZER, facts))
+            if bundle is not None:
+                loaded.append(Tokenizer.load(bundle / TOKENIZER, read_manifest(bundle).tokenizer))
+            elif gguf is not None:
+                loaded.append(Tokenizer.load(gguf.tokenizer, gguf.facts()))
         except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
             loaded.append(error)
 
     # Large vocabularies take as long to read as the weights, so read both at once. The session
-    # checks the hash of every file, this one's too, before the engine exists.
+    # checks the hash of every file of a bundle, this one's too, before the engine exists.
     reader = threading.Thread(target=load_tokenizer, daemon=True)
     reader.start()
     try:
-        session = open_session(runtime, bundle, trust=trust, **options)
+        opened = _open_fastest(forms, store, measure, notify)
     finally:
         reader.join()
-    tokenizer = loaded[0]
-    if isinstance(tokenizer, BaseException):
-        session.close()
-        raise tokenizer
+    session = opened.session
     try:
-        template = ChatTemplate.for_tokenizer(tokenizer)
-        known = DEFAULT_TIMES
-        if measure:
-            manifest = read_manifest(bundle)
-            mark = fingerprint(
-                weights=manifest.files[WEIGHTS],
-                runtime=runtime,
-                version=version("onnxruntime"),
-                cores=physical_cores(),
-                options=options,
-            )
-            store = StepTimesStore(times) if times is not None else None
-            stored = store.get(mark) if store is not None else None
-            if stored is None:
-                notify("Measuring how fast this device runs the model (once).")
-                stored = measure_steps(session)
-                if store is not None:
-                    store.put(mark, stored)
-            known = stored
-        if isinstance(session, ReadsPromptsTwoWays) and "long_prompt" not in options:
-            session.exact_prompts = session.exact_prompts and known.exact_prompts
+        tokenizer = loaded[0]
+        if isinstance(tokenizer, BaseException):
+            raise tokenizer
         return Engine(
             session,
             tokenizer,
-            template,
-            times=known,
-            guessers=open_guessers(runtime, bundle, options.get("threads")),
+            ChatTemplate.for_tokenizer(tokenizer),
+            times=opened.times,
+            guessers=opened.form.guessers,
+            others=[
+                Host(
+                    form.runtime,
+                    known,
+                    time.perf_counter,
+                    opener=_opener(form, known),
+                    guessers=form.guessers,
+                )
+                for form, known in opened.others
+            ],
         )
     except BaseException:
         session.close()
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A model as one runtime opens it. mark: identifies it, the runtime and the machine."""
+
+    runtime: str
+    mark: str
+    open: Callable[[], Session]
+    guessers: Guessers | None
+    chooses_prompts: bool = False
+    """Whether how long prompts are read is left to what was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    form: _Form
+    session: Session
+    times: StepTimes
+    others: list[tuple[_Form, StepTimes]]
+
+
+def _bundle_form(bundle: Path, trust: TrustRecord | None, options: dict[str, Any]) -> _Form:
+    return _Form(
+        "onnx",
+        _mark("onnx", lambda: read_manifest(bundle).files[WEIGHTS], options),
+        lambda: open_session("onnx", bundle, trust=trust, **options),
+        open_guessers(bundle, options.get("threads")),
+        "long_prompt" not in options,
+    )
+
+
+def _gguf_form(gguf: Gguf, options: dict[str, Any]) -> _Form:
+    def opened() -> Session:
+        session = open_session("llamacpp", gguf.file, trusted=gguf.trusted, name=gguf.name, **options)
+        if not gguf.trusted:
+            gguf.remember_it_loads()
+        return session
+
+    return _Form("llamacpp", _mark("llamacpp", lambda: gguf.identity, options), opened, None)
+
+
+def _mark(runtime: str, weights: Callable[[], str], options: dict[str, Any]) -> str:
+    return fingerprint(
+        weights=weights(),
+        runtime=runtime,
+        version=version(RUNTIMES[runtime].distribution),
+        cores=physical_cores(),
+        options=options,
+    )
+
+
+def _open_fastest(
+    forms: list[_Form],
+    store: StepTimesStore | None,
+    measure: bool,
+    notify: Callable[[str], None],
+) -> _Opened:
+    """Open the form that decodes a sample alone fastest, after those that were never measured have been."""
+    known: dict[str, StepTimes] = {}
+    open_now: tuple[_Form, Session] | None = None
+    for form in list(forms):
+        stored = store.get(form.mark) if store is not None else None
+        if stored is None and measure:
+            notify(f"Measuring how fast this device runs the model on {form.runtime} (once).")
+            if open_now is not None:
+                open_now[1].close()  # measured beside another one's threads, it would look slower
+                open_now = None
+            try:
+                open_now, stored = _measured(form)
+            except EdgettsError as error:
+                if len(forms) == 1:
+                    raise
+                notify(f"{form.runtime} cannot run it: {error}")
+                forms.remove(form)
+                continue
+            if store is not None:
+                store.put(form.mark, stored)
+        known[form.mark] = stored or DEFAULT_TIMES
+    first = min(forms, key=lambda form: _alone(known[form.mark]))
+    if open_now is None or open_now[0] is not first:
+        if open_now is not None:
+            open_now[1].close()
+        open_now = first, _opener(first, known[first.mark])()
+    session = open_now[1]
+    _settle_prompts(first, session, known[first.mark])
+    others = [(form, known[form.mark]) for form in forms if form is not first]
+    return _Opened(first, session, known[first.mark], others)
+
+
+def _measured(form: _Form) -> tuple[tuple[_Form, Session], StepTimes]:
+    began = time.perf_counter()
+    session = form.open()
+    opening = time.perf_counter() - began
+    try:
+        times = measure_steps(session)
+    except BaseException:
+        session.close()
+        raise
+    return (form, session), replace(times, opening=opening)
+
+
+def _opener(form: _Form, times: StepTimes) -> Callable[[], Session]:
+    def opened() -> Session:
+        session = form.open()
+        _settle_prompts(form, session, times)
+        return session
+
+    return opened
+
+
+def _settle_prompts(form: _Form, session: Session, times: StepTimes) -> None:
+    if form.chooses_prompts and isinstance(session, ReadsPromptsTwoWays):
+        session.exact_prompts = session.exact_prompts and times.exact_prompts
+
+
+def _alone(times: StepTimes) -> float:
+    """Seconds a token of a sample alone takes, guesses that are right half of the time included."""
+    return times.at(1) / lone_gain(times, UNKNOWN_RATE)

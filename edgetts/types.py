@@ -280,6 +280,8 @@ class Plan:
     source: str = "default"
     """Where the step time comes from: measured (with date), modelled or default."""
     reason: str = ""
+    considered: dict[str, float] = field(default_factory=dict)
+    """Where several runtimes have the model: the seconds that were predicted for each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,7 @@ def _open_directory(path: Path) -> Checkpoint:
             {name: places[name] for name in expected_tensors(architecture)},
             file=path.name,
             source_name=path.resolve().name,
-            licence=_card_licence(path),
+            licence=card_licence(path),
             directory=path,
         )
     except BaseException:
@@ -265,7 +265,7 @@ def _text(metadata: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value.isprintable() and 0 < len(value) <= 200 else None
 
 
-def _card_licence(path: Path) -> str | None:
+def card_licence(path: Path) -> str | None:
     """Read the licence from the front matter of a model card."""
     try:
         with (path / "README.md").open("rb") as file:

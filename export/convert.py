@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +15,6 @@ from numpy.typing import NDArray
 
 from edgetts.architecture import Architecture, rope_tables
 from edgetts.bundle import (
-    MANIFEST,
     MODEL,
     PROMPT,
     TOKENIZER,
@@ -28,10 +25,11 @@ from edgetts.bundle import (
     write_manifest,
 )
 from edgetts.checksum import sha256_of
-from edgetts.errors import InvalidInput, StorageError, UnsupportedModel
+from edgetts.errors import InvalidInput, UnsupportedModel
 from edgetts.export.blocks import Affine
 from edgetts.export.check import check_bundle
 from edgetts.export.checkpoint import Checkpoint, open_checkpoint
+from edgetts.export.draft import drafted
 from edgetts.export.exits.shipped import find_shipped, install_shipped
 from edgetts.export.graph import SegmentGraph
 from edgetts.export.schemes import QUANTIZE_MODES, Scheme, make_scheme
@@ -71,32 +69,18 @@ def convert(
             f"There is no quantisation {quantize!r}.", hint=f"Choose one of: {', '.join(QUANTIZE_MODES)}."
         )
     destination = Path(destination)
-    if destination.exists() and not (destination / MANIFEST).is_file():
-        raise InvalidInput(
-            f"{destination} exists and is no bundle, so it is not replaced.", hint="Name another place."
+    with drafted(destination) as draft, open_checkpoint(source) as checkpoint:
+        _write(
+            checkpoint,
+            draft,
+            source=source,
+            quantize=quantize,
+            name=name or destination.name.removesuffix(".edge"),
+            cuts=cuts,
+            context=context,
+            licence=licence,
+            tell=tell,
         )
-    draft = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
-    try:
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        with open_checkpoint(source) as checkpoint:
-            _write(
-                checkpoint,
-                draft,
-                source=source,
-                quantize=quantize,
-                name=name or destination.name.removesuffix(".edge"),
-                cuts=cuts,
-                context=context,
-                licence=licence,
-                tell=tell,
-            )
-        _replace(draft, destination)
-    except OSError as error:
-        raise _storage_error(error, destination) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return destination
 
 
@@ -257,30 +241,3 @@ def _origin(checkpoint: Checkpoint, source: Path) -> dict[str, Any]:
         files = sorted(source.glob("*.safetensors"))
         origin |= {"kind": "huggingface", "sha256": {f.name: sha256_of(f) for f in files}}
     return origin
-
-
-def _replace(draft: Path, destination: Path) -> None:
-    """Put the finished bundle in place of an older one; at every moment one of them is whole."""
-    if destination.exists():
-        old = destination.with_name(f".{destination.name}.{os.getpid()}.old")
-        destination.rename(old)
-        try:
-            draft.rename(destination)
-        except OSError:
-            old.rename(destination)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        draft.rename(destination)
-
-
-def _storage_error(error: OSError, destination: Path) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            f"The disk is full: {destination} could not be written.",
-            hint="Free some space; nothing half-written was left behind.",
-        )
-    reason = error.strerror or type(error).__name__
-    return StorageError(
-        f"{destination} could not be written: {reason}.", hint="Choose a place you may write to."
-    )

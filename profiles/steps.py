@@ -23,7 +23,7 @@ from edgetts.decoding.session import Branch, Session
 WIDTHS = (1, 2, 4, 8)
 _PROMPT = 48
 _REPEATS = 5
-_FORMAT = 2
+_FORMAT = 3
 # Tokens of a prompt that is read in both ways, how often, and what the less exact way must gain.
 _LONG_PROMPT = 256
 _LONG_REPEATS = 2
@@ -35,7 +35,8 @@ class StepTimes:
     """Seconds of a pass at each of `widths`, and the prompt tokens read in a second.
 
     source: "measured" or "default"; date: ISO day of the measurement. exact_prompts: whether a graph of
-    their own reads long prompts about as fast as the one for passes, or faster, where a session has one.
+    their own reads long prompts about as fast as the one for passes, or faster, where a session has one. opening: seconds
+    that opening the session took.
     """
 
     widths: tuple[int, ...]
@@ -44,6 +45,7 @@ class StepTimes:
     source: str
     date: str = ""
     exact_prompts: bool = True
+    opening: float = 0.0
 
     def at(self, width: int) -> float:
         """Return t(width), linear between the measured widths and beyond the last."""
@@ -149,6 +151,7 @@ class StepTimesStore:
                 "measured",
                 str(body["date"]),
                 body["exact_prompts"] is True,
+                float(body["opening"]),
             )
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
@@ -157,6 +160,7 @@ class StepTimesStore:
             and list(times.widths) == sorted({w for w in times.widths if w > 0})
             and list(times.seconds) == sorted(times.seconds)
             and all(0 < value < math.inf for value in (*times.seconds, times.prefill_rate))
+            and 0 <= times.opening < math.inf
         )
         return times if sound and body.get("format") == _FORMAT else None
 

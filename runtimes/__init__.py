@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgetts.errors import InvalidInput
 
@@ -17,31 +20,84 @@ if TYPE_CHECKING:
     from edgetts.decoding.guessers import Guessers
     from edgetts.decoding.session import Session
 
-RUNTIMES: dict[str, str] = {
-    "onnx": "edgetts.runtimes.onnx:OnnxSession",
+AUTO = "auto"
+"""In place of a runtime's name: whichever is faster at what is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where a runtime's code is, what it opens, the package it needs, and the extra that brings it, if any."""
+
+    module: str
+    session: str
+    options: str
+    opens: Literal["bundle", "gguf"]
+    package: str
+    distribution: str
+    extra: str | None = None
+    purpose: str = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether its package is there; nothing is loaded."""
+        return importlib.util.find_spec(self.package) is not None
+
+
+RUNTIMES: dict[str, Runtime] = {
+    "onnx": Runtime(
+        "edgetts.runtimes.onnx", "OnnxSession", "OnnxOptions", "bundle", "onnxruntime", "onnxruntime"
+    ),
+    "llamacpp": Runtime(
+        "edgetts.runtimes.llamacpp",
+        "LlamaCppSession",
+        "LlamaCppOptions",
+        "gguf",
+        "llama_cpp",
+        "llama-cpp-python",
+        extra="llamacpp",
+        purpose="GGUF files as they are, of any architecture llama.cpp knows, and its GPUs",
+    ),
 }
 
 
 def check_runtime(runtime: str) -> None:
     """Raise InvalidInput for a name that is none."""
-    if runtime not in RUNTIMES:
-        near = difflib.get_close_matches(runtime, RUNTIMES, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(RUNTIMES)}."
+    if runtime not in RUNTIMES and runtime != AUTO:
+        names = [AUTO, *RUNTIMES]
+        near = difflib.get_close_matches(runtime, names, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
         raise InvalidInput(f"There is no runtime {runtime!r}.", hint=hint)
 
 
-def open_session(runtime: str, bundle: Path, **options: Any) -> Session:
-    """Open a bundle with the runtime of that name. Raises InvalidInput for a name that is none."""
+def understands(runtime: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether a runtime has all options of these names. Imports it."""
+    known = {field.name for field in fields(_attribute(runtime, RUNTIMES[runtime].options))}
+    return set(options) <= known
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise InvalidInput for an option that no installed runtime has."""
+    known = {
+        field.name
+        for name, runtime in RUNTIMES.items()
+        if runtime.installed
+        for field in fields(_attribute(name, runtime.options))
+    }
+    for option in sorted(set(options) - known):
+        near = difflib.get_close_matches(option, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known))}."
+        raise InvalidInput(f"No runtime has an option {option!r}.", hint=hint)
+
+
+def open_session(runtime: str, model: Path, **options: Any) -> Session:
+    """Open a bundle or GGUF file with the runtime of that name. Raises InvalidInput for a name that is none."""
     check_runtime(runtime)
-    module, attribute = RUNTIMES[runtime].split(":")
-    session: Session = getattr(importlib.import_module(module), attribute).open(bundle, **options)
+    session: Session = _attribute(runtime, RUNTIMES[runtime].session).open(model, **options)
     return session
 
 
-def open_guessers(runtime: str, bundle: Path, threads: int | None = None) -> Guessers | None:
-    """Return the guessers of a bundle that was opened before; None where it, or the runtime, has none."""
-    if runtime != "onnx":
-        return None
+def open_guessers(bundle: Path, threads: int | None = None) -> Guessers | None:
+    """Return the guessers of a bundle that was opened before; None where it has none."""
     from edgetts.bundle import read_manifest
 
     manifest = read_manifest(bundle)
@@ -50,3 +106,7 @@ def open_guessers(runtime: str, bundle: Path, threads: int | None = None) -> Gue
     from edgetts.runtimes.onnx.guesser import OnnxGuessers
 
     return OnnxGuessers(bundle, manifest, threads)
+
+
+def _attribute(runtime: str, name: str) -> Any:
+    return getattr(importlib.import_module(RUNTIMES[runtime].module), name)

@@ -14,6 +14,7 @@ from edgetts.bundle import TOKENIZER, read_manifest
 from edgetts.chat import ChatTemplate
 from edgetts.decoding.session import Branch, Cancellation, Capabilities, Logits
 from edgetts.engine import Engine
+from edgetts.host import Host
 from edgetts.profiles.steps import StepTimes
 from edgetts.testing import FakeSession, ToyModel
 from edgetts.tokenizer import Tokenizer
@@ -137,9 +138,16 @@ def scripted_engine(
     clock: Callable[[], float] | None = None,
     times: StepTimes | None = None,
     memory_free: int = 1 << 40,
+    others: Sequence[Host] = (),
 ) -> Engine:
     template = ChatTemplate(CHAT_TEMPLATE, bos_text=END_OF_TEXT, eos_text=END)
     more = {} if times is None else {"times": times}
     return Engine(
-        session, tokenizer, template, clock=clock or FakeClock(), memory_free=lambda: memory_free, **more
+        session,
+        tokenizer,
+        template,
+        clock=clock or FakeClock(),
+        memory_free=lambda: memory_free,
+        others=others,
+        **more,
     )

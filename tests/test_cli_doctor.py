@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgetts.cli import main
-from edgetts.runtimes import RUNTIMES
+from edgetts.runtimes import RUNTIMES, Runtime
 
 
 def doctor() -> dict[str, dict[str, Any]]:
@@ -67,5 +67,6 @@ def test_what_is_missing_is_told_with_the_way_to_get_it(monkeypatch: pytest.Monk
 def test_a_runtime_that_cannot_be_loaded_is_told_and_does_not_stop_the_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(RUNTIMES, "broken", "edgetts_no_such_package.session:Session")
+    broken = Runtime("edgetts_no_such_package.session", "Session", "Options", "bundle", "json", "json")
+    monkeypatch.setitem(RUNTIMES, "broken", broken)
     assert doctor()["runtimes"]["broken"].startswith("cannot be loaded: No module named")

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_speculation import FREE_WIDTH, PROMPT, decode, toy
+from test_speculation import FREE_WIDTH, decode, toy
 
 from edgetts.decoding.alone import Situation
 from edgetts.decoding.session import Capabilities, Features, Logits

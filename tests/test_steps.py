@@ -141,7 +141,7 @@ def test_what_is_put_is_what_is_got(tmp_path: Path) -> None:
         "null",
         "{",
         '{"format": 2}',
-        {"format": 3},
+        {"format": 4},
         {"widths": []},
         {"widths": [1, 2]},
         {"seconds": [1.0, 1.0, 1.0, 0.0]},

@@ -75,6 +75,13 @@ if TYPE_CHECKING:
     help="Lossy: let tokens leave the network early. agreement=0.98 keeps that share of them, as measured on "
     "held-out text; or name a criterion: confidence=0.9, saturation=0.99, q-exit=0.9, schedule=64.",
 )
+@click.option(
+    "--runtime",
+    default="auto",
+    show_default=True,
+    help="onnx; llamacpp, which runs GGUF files as they are (extra llamacpp); auto: whichever of those that are "
+    "installed is predicted to be faster at this question.",
+)
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -132,6 +139,7 @@ def command(question: str | None, **options: Any) -> None:
     try:
         engine = load(
             options["model"],
+            runtime=options["runtime"],
             quantize=options["quantize"],
             offline=options["offline"],
             notify=notify,
@@ -256,7 +264,13 @@ def _plan_line(plan: Plan) -> str:
     about = (
         "" if plan.predicted_seconds is None else f", about {plan.predicted_seconds:.1f} s ({plan.source})"
     )
-    return f"plan: {many} of at most {plan.max_tokens} tokens on {plan.runtime}{about}; {plan.reason}"
+    others = ", ".join(
+        f"{runtime} {seconds:.1f} s"
+        for runtime, seconds in plan.considered.items()
+        if runtime != plan.runtime
+    )
+    where = f"{plan.runtime} (not {others})" if others else plan.runtime
+    return f"plan: {many} of at most {plan.max_tokens} tokens on {where}{about}; {plan.reason}"
 
 
 def _show_samples(answer: Answer) -> None:

@@ -7,23 +7,32 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from edgetts.decoding.session import Session
+    from edgetts.host import Host
+    from edgetts.runtimes import Runtime
 
 # What runtimes look for; the rest of a processor's flags only hide these.
 _FEATURES = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm", "sve")
 _EXTRAS = {"huggingface_hub": ("hub", "models from the Hugging Face Hub")}
+_WIDTHS = (1, 2, 4, 8, 16)
 
 
 @click.command("doctor")
-@click.option("--model", help="Probe a model too: how its logits differ with the width of a pass.")
+@click.option(
+    "--model",
+    help="Probe a model too: which runtime is faster at what, and how logits differ with the width of a pass.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str | None, as_json: bool) -> None:
     """Show runtimes, providers, versions, processor, memory, cache, and what is missing."""
     report = _report()
     if model is not None:
-        report["passes"] = _passes(model)
+        report |= _probe(model)
     if as_json:
         import json
 
@@ -53,7 +62,7 @@ def _report() -> dict[str, dict[str, Any]]:
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         },
-        "runtimes": {name: _runtime(target) for name, target in RUNTIMES.items()},
+        "runtimes": {name: _runtime(runtime) for name, runtime in RUNTIMES.items()},
         "providers": _providers(),
         "processor": {
             "cores": f"{physical_cores()} used, {psutil.cpu_count() or '?'} logical",
@@ -74,14 +83,48 @@ def _report() -> dict[str, dict[str, Any]]:
     }
 
 
-def _passes(model: str) -> dict[str, str]:
-    """Say how far the same tokens' logits lie apart in passes of other widths."""
-    from edgetts.decoding.invariance import probe_invariance
+def _probe(model: str) -> dict[str, dict[str, str]]:
+    """Say how fast each runtime is, and how far the same tokens' logits lie apart in passes of other widths."""
     from edgetts.engine import load
 
-    with load(model, offline=True, measure=False) as engine:
+    def notify(sentence: str) -> None:
+        click.echo(sentence, err=True)
+
+    with load(model, offline=True, notify=notify) as engine:
         prompt = engine.tokenizer.encode("The river rises in the hills north of the town.", special=False)
-        found = probe_invariance(engine.session, prompt)
+        speeds = {host.runtime: _speeds(host) for host in engine.hosts}
+        found = {
+            f"passes on {host.runtime}": _passes(host.session, prompt)
+            for host in engine.hosts
+            if host.session.capabilities.extend
+        }
+    report = {"tokens a second": {name: ", ".join(_shown(rates)) for name, rates in speeds.items()}}
+    if len(speeds) > 1:
+        report["faster"] = {
+            what: max(speeds, key=lambda name: speeds[name][what]) for what in next(iter(speeds.values()))
+        }
+    return report | found
+
+
+def _speeds(host: Host) -> dict[str, float]:
+    """Return tokens a second by what is asked, from the curve of a runtime."""
+    from edgetts.control.choice import lone_gain
+
+    times = host.times
+    rates = {f"{width} samples": width / times.at(width) for width in _WIDTHS if width > 1}
+    alone = 1 / times.at(1)
+    rates = {"one sample": alone, "one with guesses": alone * lone_gain(times, host.guess_rate), **rates}
+    return rates | {"prompt": times.prefill_rate}
+
+
+def _shown(rates: dict[str, float]) -> list[str]:
+    return [f"{what} {rate:.0f}" for what, rate in rates.items()]
+
+
+def _passes(session: Session, prompt: list[int]) -> dict[str, str]:
+    from edgetts.decoding.invariance import probe_invariance
+
+    found = probe_invariance(session, prompt)
     return {
         f"{one.kind} {one.width}": f"logits differ by up to {one.largest:.3g}; {one.flips} of {one.positions} "
         "first choices flip" + (f", which led by up to {one.margin:.3g}" if one.flips else "")
@@ -89,13 +132,15 @@ def _passes(model: str) -> dict[str, str]:
     }
 
 
-def _runtime(target: str) -> str:
-    module = target.split(":")[0]
+def _runtime(runtime: Runtime) -> str:
+    if runtime.extra is not None and not runtime.installed:
+        return f"missing ({runtime.purpose}): pip install 'edgetts[{runtime.extra}]'"
     try:
-        importlib.import_module(module)
-    except ImportError as error:
+        importlib.import_module(runtime.module)
+        importlib.import_module(runtime.package)
+    except (ImportError, OSError, RuntimeError) as error:
         return f"cannot be loaded: {error}"
-    return f"ready, onnxruntime {version('onnxruntime')}" if module.endswith(".onnx") else "ready"
+    return f"ready, {runtime.distribution} {version(runtime.distribution)}"
 
 
 def _providers() -> dict[str, str]:

@@ -1,55 +1,101 @@
-"""`edgetts export`: convert a checkpoint into a bundle."""
+"""`edgetts export`: convert a checkpoint into a bundle, or into a GGUF file for llama.cpp."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgetts.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from edgetts.export.to_gguf import Written
+
 
 @click.command("export")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Default: NAME.edge here.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="Default: NAME.edge or NAME-FORM.gguf here."
+)
+@click.option(
+    "--to",
+    "target",
+    default="bundle",
+    show_default=True,
+    help="bundle: for edgetts and ONNX Runtime; gguf: a file for llama.cpp.",
+)
 @click.option(
     "--quantize",
     default="keep",
     show_default=True,
-    help="keep: GGUF's integers as they are, the rest in 8 bits; int4; int8; fp32.",
+    help="keep: GGUF's integers as they are, the rest in 8 bits; int4; int8; fp32. With --to gguf: keep: "
+    "as the source is; f32, f16, bf16; and by llama.cpp q8_0, q4_0, q4_k_m, tq2_0 and its others.",
 )
 @click.option("--cuts", help="Layers to cut the network before, e.g. 8,15,22. Default: every quarter.")
 @click.option("--context", type=int, help="Positions to prepare for. Default: the model's, up to 32768.")
-@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option("--prune-layers", help="With --to gguf: layers to leave out, counted from 0, e.g. 10,11,12.")
+@click.option(
+    "--imatrix-text",
+    type=click.Path(path_type=Path),
+    help="With --to gguf: a text like those the model will meet, to see which weights matter.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing result.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
+    source: Path,
+    output: Path | None,
+    target: str,
+    quantize: str,
+    cuts: str | None,
+    context: int | None,
+    prune_layers: str | None,
+    imatrix_text: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Convert SOURCE, a GGUF file or a Hugging Face directory, into a bundle or a GGUF file.
+
+    What was written is checked against the source, run in float32, on a fixed text. Needs no torch.
+    """
+    if target == "bundle":
+        _only_with("gguf", {"--prune-layers": prune_layers, "--imatrix-text": imatrix_text})
+        _to_bundle(source, output, quantize, cuts, context, force=force, as_json=as_json)
+    elif target == "gguf":
+        _only_with("bundle", {"--cuts": cuts, "--context": context})
+        _to_gguf(source, output, quantize, prune_layers, imatrix_text, force=force, as_json=as_json)
+    else:
+        raise InvalidInput(f"--to is {target!r}, but it must be bundle or gguf.")
+
+
+def _only_with(target: str, options: dict[str, object]) -> None:
+    if given := [name for name, value in options.items() if value is not None]:
+        raise InvalidInput(f"{given[0]} goes with --to {target}.")
+
+
+def _to_bundle(
     source: Path,
     output: Path | None,
     quantize: str,
     cuts: str | None,
     context: int | None,
+    *,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Convert SOURCE, a GGUF file or a Hugging Face directory, into a bundle. Needs no torch.
-
-    The finished bundle is checked against the source, run in float32, on a fixed text.
-    """
     from edgetts.bundle import MANIFEST, read_manifest
 
     name = source.resolve().name.removesuffix(".gguf")
     output = output or Path(f"{name}.edge")
-    if output.exists() and not force:
-        raise InvalidInput(f"{output} exists already.", hint="Name another with --output, or give --force.")
+    _check_output(output, force)
     # What is replaced is removed: never a checkpoint, or a directory that --output named by mistake.
     if output.exists() and not (output / MANIFEST).is_file():
         raise InvalidInput(f"{output} is not a bundle, so it is not replaced.", hint="Name another.")
-    try:
-        layers = None if cuts is None else [int(cut) for cut in cuts.split(",")]
-    except ValueError:
-        raise InvalidInput(f"--cuts is {cuts!r}, but it must be layer numbers with commas between.") from None
+    layers = None if cuts is None else _layers("--cuts", cuts)
 
     from edgetts.export import convert
     from edgetts.store.progress import ProgressLine
@@ -65,9 +111,6 @@ def command(
     size = sum(file.stat().st_size for file in output.iterdir())
     check = manifest.check
     if as_json:
-        import json
-        from dataclasses import asdict
-
         body = {
             "bundle": str(output),
             "bytes": size,
@@ -82,14 +125,98 @@ def command(
     click.echo(output)
     click.echo(f"{size / 1e6:.1f} MB in {seconds:.1f} s, cut before layers {_join(manifest.cuts)}", err=True)
     if check is not None:
-        click.echo(
-            f"against the source in float32, {check.tokens} tokens: mean KL {check.mean_kl:.5f} nats, "
-            f"same first choice {check.top1:.1%}, largest difference {check.largest:.3f}",
-            err=True,
-        )
+        _tell_check(check.tokens, check.mean_kl, check.top1, check.largest)
     for note in manifest.notes:
         click.echo(note, err=True)
 
 
-def _join(cuts: tuple[int, ...]) -> str:
-    return ", ".join(map(str, cuts)) or "none"
+def _to_gguf(
+    source: Path,
+    output: Path | None,
+    quantize: str,
+    prune_layers: str | None,
+    imatrix_text: Path | None,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    prune = [] if prune_layers is None else _layers("--prune-layers", prune_layers)
+    parts = [source.resolve().name.removesuffix(".gguf")]
+    parts += ["pruned"] if prune else []
+    parts += [quantize] if quantize != "keep" else []
+    output = output or Path("-".join(parts) + ".gguf")
+    _check_output(output, force)
+
+    from edgetts.export.to_gguf import to_gguf
+    from edgetts.store.progress import ProgressLine
+
+    began = time.perf_counter()
+    line = ProgressLine(sys.stderr)
+    try:
+        written = to_gguf(
+            source, output, quantize=quantize, prune=prune, imatrix_text=imatrix_text, progress=line
+        )
+    finally:
+        line.close()
+    seconds, size = time.perf_counter() - began, output.stat().st_size
+    if not as_json:
+        click.echo(output)
+        click.echo(f"{size / 1e6:.1f} MB in {seconds:.1f} s, matrices: {_kinds(written)}", err=True)
+        _tell(written)
+    else:
+        body: dict[str, Any] = {
+            "gguf": str(output),
+            "bytes": size,
+            "seconds": seconds,
+            "quantize": quantize,
+            "matrices": written.kinds,
+            "pruned_layers": written.pruned_layers,
+            "check": None if written.check is None else asdict(written.check),
+            "perplexity": None if written.perplexity is None else asdict(written.perplexity),
+            "notes": written.notes,
+        }
+        click.echo(json.dumps(body))
+    for note in written.notes:
+        click.echo(note, err=True)
+
+
+def _tell(written: Written) -> None:
+    if (check := written.check) is not None:
+        left_out = written.pruned_layers
+        without = f" without layer{'s'[: len(left_out) > 1]} {_join(left_out)}" if left_out else ""
+        _tell_check(check.tokens, check.mean_kl, check.top1, check.largest, without)
+    if (cost := written.perplexity) is not None:
+        steps = [f"{cost.source:.2f} of the source"]
+        steps += [] if cost.pruned is None else [f"{cost.pruned:.2f} without the layers"]
+        steps += [f"{cost.written:.2f} as written"]
+        click.echo(f"perplexity in llama.cpp, {cost.tokens} tokens: {', '.join(steps)}", err=True)
+
+
+def _tell_check(tokens: int, kl: float, top1: float, largest: float, what: str = "") -> None:
+    click.echo(
+        f"against the source{what} in float32, {tokens} tokens: mean KL {kl:.5f} nats, "
+        f"same first choice {top1:.1%}, largest difference {largest:.3f}",
+        err=True,
+    )
+
+
+def _check_output(output: Path, force: bool) -> None:
+    if output.exists() and not force:
+        raise InvalidInput(f"{output} exists already.", hint="Name another with --output, or give --force.")
+
+
+def _layers(option: str, text: str) -> list[int]:
+    try:
+        return [int(layer) for layer in text.split(",")]
+    except ValueError:
+        raise InvalidInput(
+            f"{option} is {text!r}, but it must be layer numbers with commas between."
+        ) from None
+
+
+def _kinds(written: Written) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in written.kinds.items())
+
+
+def _join(layers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, layers)) or "none"

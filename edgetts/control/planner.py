@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgetts.budget import Budget
 from edgetts.control.cost import CostModel
@@ -32,7 +32,8 @@ class Request:
     room: tokens the context still holds after the prompt. expected: typical length of an answer.
     memory_free: what the device has left now. seconds: until the deadline, None without one.
     deterministic: every sample would be the same. tokens_per_pass: what a sample alone may get at most
-    from a pass, typically.
+    from a pass, typically. gain: how many times faster than by passes of its own it is expected to be.
+    considered: seconds predicted for each runtime that there was a choice of.
     """
 
     prompt: int
@@ -46,6 +47,8 @@ class Request:
     seconds: float | None
     deterministic: bool = False
     tokens_per_pass: float = 1.0
+    gain: float = 1.0
+    considered: dict[str, float] = field(default_factory=dict)
 
 
 def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
@@ -89,7 +92,7 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
         if budget.samples is None and width * rounds < wanted:
             wanted = width * rounds
             reason = f"{request.seconds:.1f} s allow {wanted} answers of about {request.expected} tokens"
-    typical = min(cap, request.expected)
+    typical = min(cap, request.expected) / (request.gain if width == 1 else 1.0)
     return Plan(
         runtime=request.runtime,
         strategy="self-consistency" if wanted > 1 else "single",
@@ -102,6 +105,7 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
         step_seconds=cost.step(width),
         source=cost.provenance,
         reason=reason,
+        considered=request.considered,
     )
 
 

@@ -50,6 +50,11 @@ class LoneDecoding:
         self._clock = clock
 
     @property
+    def guess_rate(self) -> float:
+        """How often the guesses of whoever guesses best have been right of late, by the exact rule."""
+        return max(self._acceptance["exact"].typical(name) for name in self.drafters)
+
+    @property
     def drafters(self) -> tuple[str, ...]:
         """Who may guess at coming tokens of this model."""
         kinds = self._guessers.kinds if self._guessers is not None else frozenset()

@@ -21,7 +21,7 @@ _FREE_SPACE = "Free some space (see 'edgetts ls' and 'edgetts rm'), or set EDGET
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The cache directory. Only `bundles` and `sources` hold finished things, each renamed into place."""
+    """The cache directory. Only `bundles`, `sources` and `vocabularies` hold finished things, each renamed into place."""
 
     root: Path
 
@@ -32,6 +32,11 @@ class Home:
     @property
     def sources(self) -> Path:
         return self.root / "sources"
+
+    @property
+    def vocabularies(self) -> Path:
+        """Tokenizers of GGUF files that are run as they are."""
+        return self.root / "vocabularies"
 
     @property
     def partial(self) -> Path:

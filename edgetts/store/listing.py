@@ -24,7 +24,8 @@ class Stored:
     """One thing in the cache. `size` is bytes on disk.
 
     state: 'bundle' is ready; 'old bundle' was made by an older exporter and is not used any more;
-    'source' is a fetched file; 'partial' a download to be resumed; 'damaged' has no readable record;
+    'source' is a fetched file; 'vocabulary' the tokenizer of a file that llama.cpp runs; 'partial' a download
+    to be resumed; 'damaged' has no readable record;
     'available' is not here yet.
     """
 
@@ -46,6 +47,8 @@ def list_models(*, home: Path | None = None) -> list[Stored]:
     cache = find_home(home)
     found = [_bundle(path) for path in _directories(cache.bundles, 2)]
     found += [_source(path) for path in _directories(cache.sources, 1)]
+    for path in _directories(cache.vocabularies, 1):
+        found.append(Stored(path.name, "", size_on_disk(path), "", "", "vocabulary", str(path), path.name))
     for path in sorted(cache.partial.glob("*@*.part")):
         key = path.name.rpartition("@")[0]
         found.append(Stored(key, "", size_on_disk(path), "", "", "partial", str(path), key))
@@ -99,7 +102,8 @@ def remove_model(name: str, *, forget: bool = False, home: Path | None = None) -
     clean_abandoned(cache)
     freed, key = total_size(name, forget=forget, home=home), _key(name)
     with unless_busy(cache, key), scratch_space(cache) as scratch, storage_errors(cache.root):
-        doomed = [cache.bundles / key, cache.sources / key, *partial_files(cache, key)]
+        doomed = [cache.bundles / key, cache.sources / key, cache.vocabularies / key]
+        doomed += partial_files(cache, key)
         for number, path in enumerate(doomed):
             if path.exists():
                 # Renamed first: a removal that is interrupted leaves nothing that looks whole.

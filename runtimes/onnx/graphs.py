@@ -29,7 +29,20 @@ def open_graphs(
     options: OnnxOptions,
     cancel: Cancellation | None = None,
 ) -> list[ort.InferenceSession]:
-    """Load graphs and check their ports. Raises CorruptFile, or Cancelled soon after `cancel` is requested."""
+    """Load graphs of ours and check their ports. Raises as `load_graphs` does."""
+    graphs = load_graphs(bundle, files, options, cancel)
+    if set().union(*map(_ports, graphs)) != _expected_ports(manifest, options.by_segment):
+        raise CorruptFile(
+            f"The graphs of the bundle {bundle.name} are not those of its manifest's architecture.",
+            hint="Remove it and export the model again.",
+        )
+    return graphs
+
+
+def load_graphs(
+    bundle: Path, files: Sequence[str], options: OnnxOptions, cancel: Cancellation | None = None
+) -> list[ort.InferenceSession]:
+    """Load graphs. Raises CorruptFile, or Cancelled soon after `cancel` is requested."""
     settings = session_options(options)
 
     def terminate() -> None:
@@ -39,7 +52,7 @@ def open_graphs(
     if cancel is not None:
         cancel.register(terminate)
     try:
-        graphs = [ort.InferenceSession(bundle / file, settings, providers=providers) for file in files]
+        return [ort.InferenceSession(bundle / file, settings, providers=providers) for file in files]
     except LOAD_ERRORS as error:
         if cancel is not None and cancel.requested:
             raise Cancelled from error
@@ -50,12 +63,6 @@ def open_graphs(
     finally:
         if cancel is not None:
             cancel.unregister(terminate)
-    if set().union(*map(_ports, graphs)) != _expected_ports(manifest, options.by_segment):
-        raise CorruptFile(
-            f"The graphs of the bundle {bundle.name} are not those of its manifest's architecture.",
-            hint="Remove it and export the model again.",
-        )
-    return graphs
 
 
 def _ports(graph: ort.InferenceSession) -> set[str]:

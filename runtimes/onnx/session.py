@@ -13,7 +13,7 @@ import onnxruntime as ort
 import psutil
 from numpy.typing import NDArray
 
-from edgetts.bundle import MODEL, PROMPT, Manifest, TrustRecord, open_bundle
+from edgetts.bundle import FUSED, MODEL, PROMPT, Manifest, TrustRecord, open_bundle
 from edgetts.decoding.session import (
     Branch,
     Cancellation,
@@ -83,10 +83,16 @@ class OnnxSession:
     ) -> OnnxSession:
         """Check a bundle and load it. `changes` are fields of OnnxOptions.
 
-        Raises what `open_bundle` raises, and CorruptFile where ONNX Runtime refuses a graph.
+        Raises what `open_bundle` raises, InvalidInput for another exporter's graph, and CorruptFile where
+        ONNX Runtime refuses one.
         """
         options = replace(options or OnnxOptions(), **changes)
         manifest = open_bundle(bundle, trust=trust)
+        if manifest.graph != FUSED:
+            raise InvalidInput(
+                f"The bundle {bundle.name} was exported by optimum: its graph has no segments and no features.",
+                hint="Export the model without --via optimum, if edgetts knows its family.",
+            )
         files = [s.file for s in manifest.segments] if options.by_segment else [MODEL]
         return cls(bundle, manifest, open_graphs(bundle, manifest, files, options), options)
 

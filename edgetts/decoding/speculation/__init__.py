@@ -6,7 +6,7 @@ rules are named where they are asked for: rejection keeps the distribution, typi
 """
 
 from edgetts.decoding.sampling import Weights
-from edgetts.decoding.speculation.acceptance import Acceptance
+from edgetts.decoding.speculation.acceptance import UNKNOWN_RATE, Acceptance
 from edgetts.decoding.speculation.costs import PassCosts
 from edgetts.decoding.speculation.decoder import SpeculativeDecoder
 from edgetts.decoding.speculation.drafter import Drafter, Proposal
@@ -17,6 +17,7 @@ from edgetts.decoding.speculation.recurrent import RecurrentDrafter
 from edgetts.decoding.speculation.speculator import Draft, Speculator
 
 __all__ = [
+    "UNKNOWN_RATE",
     "Acceptance",
     "Draft",
     "Drafter",

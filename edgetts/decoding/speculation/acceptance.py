@@ -8,8 +8,8 @@ from edgetts.decoding.speculation.drafter import Proposal
 _PRIOR_WEIGHT = 4.0
 _MEMORY = 200.0
 _TYPICAL_MEMORY = 50.0
-# Of a drafter that made no guess yet.
-_UNKNOWN = 0.5
+UNKNOWN_RATE = 0.5
+"""How often guesses are right, of a drafter that made none yet."""
 
 
 class Acceptance:
@@ -34,4 +34,4 @@ class Acceptance:
 
     def typical(self, drafter: str) -> float:
         """Return how often a drafter's guesses are right, of late."""
-        return self._typical.get(drafter, _UNKNOWN)
+        return self._typical.get(drafter, UNKNOWN_RATE)

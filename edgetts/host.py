@@ -1,0 +1,81 @@
+"""A runtime that has an engine's model: its session, opened when it is first needed, and how fast it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from edgetts.decoding.guessers import Guessers
+from edgetts.decoding.lone import LoneDecoding
+from edgetts.decoding.session import Session
+from edgetts.decoding.speculation import UNKNOWN_RATE, NgramDrafter
+from edgetts.errors import InvalidInput
+from edgetts.profiles.steps import StepTimes
+from edgetts.types import DecodeParams
+
+
+class Host:
+    """Calls may come from any thread. `opener` makes the session when `session` is first asked for."""
+
+    def __init__(
+        self,
+        runtime: str,
+        times: StepTimes,
+        clock: Callable[[], float],
+        *,
+        opener: Callable[[], Session],
+        guessers: Guessers | None = None,
+    ) -> None:
+        self.runtime = runtime
+        self.times = times
+        self._clock = clock
+        self._opener = opener
+        self._guessers = guessers
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        # What speculation learns of the model and the device outlives an answer.
+        self._lone: LoneDecoding | None = None
+        self._closed = False
+
+    @property
+    def opening(self) -> float:
+        """Seconds until it can begin; 0 once it is open."""
+        return 0.0 if self._session is not None else self.times.opening
+
+    @property
+    def session(self) -> Session:
+        with self._lock:
+            if self._session is None:
+                if self._closed:
+                    raise InvalidInput("The engine is closed.", hint="Load the model again.")
+                self._session = self._opener()
+            return self._session
+
+    @property
+    def lone(self) -> LoneDecoding:
+        session = self.session
+        with self._lock:
+            if self._lone is None:
+                self._lone = LoneDecoding(session, self._guessers, self.times.at, self._clock)
+            return self._lone
+
+    @property
+    def guess_rate(self) -> float:
+        """How often guesses at a lone sample's tokens are right, as far as is known."""
+        return UNKNOWN_RATE if self._lone is None else self._lone.guess_rate
+
+    def can(self, decode: DecodeParams) -> bool:
+        """Whether it has the guessers that are asked for by name."""
+        if decode.early_exit is not None:
+            return self._guessers is not None
+        kinds = frozenset() if self._guessers is None else self._guessers.kinds
+        return set(decode.drafters or ()) <= {NgramDrafter.name, *kinds}
+
+    def close(self) -> None:
+        """Release the model. Closing twice does nothing."""
+        with self._lock:
+            self._closed = True
+            if self._lone is not None:
+                self._lone.close()
+            if self._session is not None:
+                self._session.close()

@@ -1,0 +1,326 @@
+"""The Session contract over graphs that concatenate keys and values, as optimum exports them.
+
+Slower than our own graphs, as every pass copies the cache, but for every architecture that can be exported.
+Knows graphs, token ids and caches.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edgetts.bundle import CONCATENATING, MODEL, Manifest, TrustRecord, open_bundle
+from edgetts.decoding.session import (
+    Branch,
+    Cancellation,
+    Cancelled,
+    Capabilities,
+    Features,
+    Logits,
+    SessionInfo,
+)
+from edgetts.errors import CorruptFile, InvalidInput, PromptTooLong, RuntimeFailure, Unsupported
+from edgetts.runtimes.onnx.cache import CacheLimit
+from edgetts.runtimes.onnx.graphs import first_line, load_graphs
+from edgetts.runtimes.onnx.options import OnnxOptions
+from edgetts.runtimes.onnx.past_graph import Block, NotSuchAGraph, PastGraph
+
+_AGAIN = "Remove it and export the model again."
+
+
+@dataclass(eq=False, slots=True)
+class SharingBranch:
+    """A prefix: the first `length` tokens of a row of a block, which other branches may be too.
+
+    `block` is None once it is freed.
+    """
+
+    owner: ConcatenatingSession
+    block: Block | None
+    row: int
+    length: int
+
+    @property
+    def pending(self) -> int:
+        """No token waits: passes go through all layers."""
+        return 0
+
+
+class ConcatenatingSession:
+    """A bundle with a concatenating graph. See `edgetts.decoding.session.Session`.
+
+    A fork copies nothing: blocks are never written to again, so branches can share them.
+    """
+
+    def __init__(self, manifest: Manifest, graph: PastGraph, options: OnnxOptions) -> None:
+        self._graph: PastGraph | None = graph
+        self._chunk = options.chunk
+        self._limit = CacheLimit(options.memory_bytes)
+        self._lock = threading.RLock()
+        self._branches: set[SharingBranch] = set()
+        self._info = SessionInfo(
+            runtime="onnx",
+            model=manifest.name,
+            vocab=graph.vocab,
+            end_tokens=frozenset(manifest.tokenizer.end_tokens),
+            layers=manifest.architecture.layers,
+            context=manifest.context,
+            bytes_per_token=graph.bytes_per_token,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Path,
+        *,
+        options: OnnxOptions | None = None,
+        trust: TrustRecord | None = None,
+        **changes: Any,
+    ) -> ConcatenatingSession:
+        """Check a bundle and load it. `changes` are fields of OnnxOptions.
+
+        Raises what `open_bundle` raises, InvalidInput for options that need segments, and CorruptFile where
+        ONNX Runtime refuses the graph.
+        """
+        options = replace(options or OnnxOptions(), **changes)
+        manifest = open_bundle(bundle, trust=trust)
+        if manifest.graph != CONCATENATING:
+            raise InvalidInput(f"The bundle {bundle.name} has no concatenating graph.")
+        if options.by_segment:
+            raise InvalidInput(
+                f"The bundle {bundle.name} was exported by optimum and has no segments, so no pass can stop "
+                "inside the network.",
+                hint="Export the model without --via optimum, if edgetts knows its family.",
+            )
+        try:
+            graph = PastGraph(load_graphs(bundle, [MODEL], options)[0])
+        except NotSuchAGraph as error:
+            raise CorruptFile(f"The bundle {bundle.name} cannot be run: {error}.", hint=_AGAIN) from error
+        sizes = manifest.architecture
+        if (graph.vocab, graph.layers) != (sizes.vocab, sizes.layers):
+            raise CorruptFile(
+                f"The graph of the bundle {bundle.name} is not the one its manifest describes.", hint=_AGAIN
+            )
+        return cls(manifest, graph, options)
+
+    @property
+    def info(self) -> SessionInfo:
+        return self._info
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities()
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that the caches of all live branches take."""
+        return self._limit.used
+
+    def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
+        with self._lock:
+            graph = self._open_graph()
+            self._check_tokens(tokens)
+            if len(tokens) > self._info.context:
+                raise PromptTooLong(
+                    f"The prompt has {len(tokens)} tokens, but the model's context holds {self._info.context}.",
+                    hint="Shorten the prompt.",
+                )
+            branch = SharingBranch(self, graph.empty(), 0, 0)
+            self._branches.add(branch)
+            self._use(branch.block)
+        try:
+            for at in range(0, len(tokens), self._chunk):
+                part = tokens[at : at + self._chunk]
+                # Other threads' passes may run between the chunks of a long prompt.
+                with self._lock:
+                    if cancel is not None and cancel.requested:
+                        raise Cancelled
+                    self._own(branch)
+                    whole = at + len(part) == len(tokens)
+                    logits = self._append([branch], np.asarray([part], np.int64), cancel, logits=whole)
+        except BaseException:
+            if branch.block is not None:
+                self.free(branch)
+            raise
+        return branch, logits[0, -1].copy()
+
+    def fork(self, branch: Branch, n: int) -> list[Branch]:
+        with self._lock:
+            parent, block = self._own(branch)
+            if n < 1:
+                raise InvalidInput(f"A fork makes at least one branch, not {n}.")
+            children = [SharingBranch(self, block, parent.row, parent.length) for _ in range(n)]
+            self._branches.update(children)
+            block.users += n
+            return [*children]
+
+    def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
+        with self._lock:
+            graph = self._open_graph()
+            if not branches or len(branches) != len(tokens):
+                raise InvalidInput(
+                    f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
+                )
+            self._check_tokens(tokens)
+            own = [self._own(branch)[0] for branch in branches]
+            if len({id(b) for b in own}) != len(own):
+                raise InvalidInput("A step takes each branch once.")
+            self._check_room(max(b.length for b in own) + 1)
+            logits = np.empty((len(own), self._info.vocab), np.float32)
+            # Beside each other where they lie beside each other already, so that less is copied.
+            met: dict[int, int] = {}
+            for one in own:
+                met.setdefault(id(one.block), len(met))
+            order = sorted(range(len(own)), key=lambda i: (met[id(own[i].block)], own[i].row))
+            if graph.has_positions:
+                groups = [order]
+            else:
+                # A graph that counts positions itself would count the padding of shorter rows too.
+                order.sort(key=lambda i: own[i].length)
+                groups = [[*g] for _, g in itertools.groupby(order, key=lambda i: own[i].length)]
+            for group in groups:
+                ids = np.asarray([[tokens[i]] for i in group], np.int64)
+                logits[group] = self._append([own[i] for i in group], ids)[:, 0]
+            return logits
+
+    def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
+        with self._lock:
+            own, _ = self._own(branch)
+            self._check_tokens(tokens)
+            self._check_room(own.length + len(tokens))
+            return self._append([own], np.asarray([tokens], np.int64))[0]
+
+    def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:  # noqa: ARG002
+        raise Unsupported(f"This bundle has no segments, so no pass can stop at layer {cut}.")
+
+    def complete(self, branch: Branch, tokens: Sequence[int] = ()) -> Logits:  # noqa: ARG002
+        raise Unsupported("This bundle has no segments, so no token is pending.")
+
+    def features(self) -> Features:
+        raise Unsupported("This bundle's graph returns no hidden states.")
+
+    def truncate(self, branch: Branch, length: int) -> None:
+        with self._lock:
+            own, _ = self._own(branch)
+            if not 0 <= length <= own.length:
+                raise InvalidInput(f"A branch of {own.length} tokens cannot be cut to {length}.")
+            own.length = length
+
+    def free(self, branch: Branch) -> None:
+        with self._lock:
+            own, _ = self._own(branch)
+            self._move(own, None)
+            self._branches.remove(own)
+
+    def close(self) -> None:
+        with self._lock:
+            self._graph = None
+            for branch in self._branches:
+                self._move(branch, None)
+            self._branches.clear()
+
+    def _append(
+        self,
+        branches: Sequence[SharingBranch],
+        tokens: NDArray[np.int64],
+        cancel: Cancellation | None = None,
+        *,
+        logits: bool = True,
+    ) -> NDArray[np.float32]:
+        """Append tokens [B, T] to B branches in one pass; return logits [B, T, V]."""
+        graph = self._open_graph()
+        count = tokens.shape[1]
+        columns = max(branch.length for branch in branches) + count
+        needed = len(branches) * columns * graph.bytes_per_token
+        self._limit.take(needed)
+        try:
+            found, grown = self._run(graph, self._together(graph, branches), tokens, cancel, logits)
+        except BaseException:
+            self._limit.give(needed)
+            raise
+        for row, branch in enumerate(branches):
+            self._move(branch, grown)
+            branch.row = row
+            branch.length += count
+        return found
+
+    def _run(
+        self,
+        graph: PastGraph,
+        past: Block,
+        tokens: NDArray[np.int64],
+        cancel: Cancellation | None,
+        logits: bool,
+    ) -> tuple[NDArray[np.float32], Block]:
+        options = ort.RunOptions()
+
+        def terminate() -> None:
+            options.terminate = True
+
+        if cancel is not None:
+            cancel.register(terminate)
+        try:
+            return graph.run(past, tokens, options, logits=logits)
+        except RuntimeError as error:
+            if cancel is not None and cancel.requested:
+                raise Cancelled from error
+            raise RuntimeFailure(f"ONNX Runtime failed: {first_line(error)}") from error
+        finally:
+            if cancel is not None:
+                cancel.unregister(terminate)
+
+    def _together(self, graph: PastGraph, branches: Sequence[SharingBranch]) -> Block:
+        """Return one block whose rows are the branches, in their order and no longer than they are."""
+        rows = [(block, b.row, b.length) for b in branches if (block := b.block) is not None]
+        first = rows[0][0]
+        whole = len(rows) == len(first.pads) and all(
+            block is first and row == at and length == first.columns - first.pads[at]
+            for at, (block, row, length) in enumerate(rows)
+        )
+        # A row that all others are shorter than would leave columns that nobody uses.
+        return first if whole and min(first.pads) == 0 else graph.gather(rows)
+
+    def _use(self, block: Block | None) -> None:
+        if block is not None:
+            block.users += 1
+
+    def _move(self, branch: SharingBranch, block: Block | None) -> None:
+        """Make a branch a row of another block, or of none; the last to leave a block gives it back."""
+        old = branch.block
+        self._use(block)
+        branch.block = block
+        if old is not None:
+            old.users -= 1
+            if not old.users:
+                self._limit.give(sum(array.nbytes for array in old.arrays))
+
+    def _own(self, branch: Branch) -> tuple[SharingBranch, Block]:
+        self._open_graph()
+        if not isinstance(branch, SharingBranch) or branch.block is None or branch.owner is not self:
+            raise InvalidInput("The branch was freed, or belongs to another session.")
+        return branch, branch.block
+
+    def _open_graph(self) -> PastGraph:
+        if self._graph is None:
+            raise InvalidInput("The session is closed.")
+        return self._graph
+
+    def _check_tokens(self, tokens: Sequence[int]) -> None:
+        if not tokens:
+            raise InvalidInput("There are no tokens to run.")
+        if min(tokens) < 0 or max(tokens) >= self._info.vocab:
+            raise InvalidInput(f"A token id lies outside the vocabulary of {self._info.vocab}.")
+
+    def _check_room(self, length: int) -> None:
+        if length > self._info.context:
+            raise PromptTooLong(
+                f"A branch would reach {length} tokens, but the model's context holds {self._info.context}."
+            )
