@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTION ?= A farmer has 3 fields with 12 cows each. He sells 9 cows. How many cows are left?
 
-.PHONY: demo test lint bench setup setup-dev clean
+.PHONY: demo test test-llamacpp test-optimum lint bench setup setup-dev clean
 
 setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
@@ -23,6 +23,15 @@ demo: setup
 test: setup-dev
 	$(BIN)/python -m pytest
 
+# llama-cpp-python is built from source, which takes minutes and a compiler: in an environment of its own.
+test-llamacpp: .venv-llamacpp/.installed
+	.venv-llamacpp/bin/python -m pytest tests/test_llamacpp*.py tests/test_to_gguf*.py tests/test_cli_export_gguf.py tests/test_loading.py
+.venv-llamacpp/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-llamacpp
+	.venv-llamacpp/bin/python -m pip install -qq --editable '.[llamacpp]'
+	.venv-llamacpp/bin/python -m pip install -qq $$(.venv-llamacpp/bin/python tools/dev_requirements.py)
+	touch $@
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,4 +44,4 @@ bench: setup-dev
 	$(BIN)/python benchmarks/prefill.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-llamacpp .venv-optimum build dist *.egg-info

@@ -58,13 +58,14 @@ class Contestant:
 class Edgetts:
     """Ours, by name or path of a model."""
 
-    packages = ("edgetts", "onnxruntime", "numpy")
+    packages: tuple[str, ...] = ("edgetts", "onnxruntime", "numpy")
     mode = "plain"
+    runtime = "onnx"
 
     def __init__(self, model: str, threads: int) -> None:
         from edgetts.engine import load
 
-        self._engine = load(model, offline=True, threads=threads)
+        self._engine = load(model, runtime=self.runtime, offline=True, threads=threads)
         self._session: Any = self._engine.session
 
     def decode(self, prompt: str, tokens: int) -> Figures:
@@ -125,6 +126,19 @@ class Edgetts:
 
 class Drafting(Edgetts):
     """Ours, with speculation where it is expected to pay."""
+
+    mode = "auto"
+
+
+class OnLlamaCpp(Edgetts):
+    """Ours on llama.cpp, by name or path of a GGUF file."""
+
+    packages = ("edgetts", "llama-cpp-python", "numpy")
+    runtime = "llamacpp"
+
+
+class DraftingOnLlamaCpp(OnLlamaCpp):
+    """The same, with guesses verified where that pays."""
 
     mode = "auto"
 
@@ -325,6 +339,8 @@ class _Sequences:
 KINDS: dict[str, Callable[[str, int], Any]] = {
     "edgetts": Edgetts,
     "drafting": Drafting,
+    "llamacpp": OnLlamaCpp,
+    "llamacpp-drafting": DraftingOnLlamaCpp,
     "llama": Llama,
     "genai": GenAI,
 }

@@ -36,7 +36,7 @@ from edgetts.runtimes import (
     open_session,
     understands,
 )
-from edgetts.runtimes.hardware import physical_cores
+from edgetts.runtimes.hardware import cores_busy_elsewhere, physical_cores
 from edgetts.store import resolve
 from edgetts.store.ggufs import Gguf, has_gguf, resolve_gguf
 from edgetts.tokenizer import Tokenizer
@@ -219,6 +219,7 @@ def _open_fastest(
         stored = store.get(form.mark) if store is not None else None
         if stored is None and measure:
             notify(f"Measuring how fast this device runs the model on {form.runtime} (once).")
+            quiet = cores_busy_elsewhere() < 1
             if open_now is not None:
                 open_now[1].close()  # measured beside another one's threads, it would look slower
                 open_now = None
@@ -230,7 +231,9 @@ def _open_fastest(
                 notify(f"{form.runtime} cannot run it: {error}")
                 forms.remove(form)
                 continue
-            if store is not None:
+            if not quiet:
+                notify("Other programs keep the processor busy, so it will be measured again next time.")
+            elif store is not None:
                 store.put(form.mark, stored)
         known[form.mark] = stored or DEFAULT_TIMES
     first = min(forms, key=lambda form: _alone(known[form.mark]))

@@ -10,6 +10,7 @@ from conftest import TinyBundle
 from tiny import tiny_architecture, write_tiny_gguf
 
 import edgetts
+from edgetts import loading
 from edgetts.errors import InvalidInput, MissingExtra, ModelFileError, UnsupportedModel
 from edgetts.runtimes import RUNTIMES
 from edgetts.store.listing import Stored, list_models, remove_model
@@ -88,7 +89,8 @@ def test_llamacpp_runs_a_file_as_it_is(gguf: Path, tiny_bundle: TinyBundle) -> N
 
 
 @needs_llamacpp
-def test_auto_measures_both_once_and_chooses(gguf: Path) -> None:
+def test_auto_measures_both_once_and_chooses(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "cores_busy_elsewhere", lambda: 0.0)
     said: list[str] = []
     with edgetts.load(gguf, notify=said.append, threads=1) as engine:
         assert {host.runtime for host in engine.hosts} == {"onnx", "llamacpp"}
@@ -101,6 +103,16 @@ def test_auto_measures_both_once_and_chooses(gguf: Path) -> None:
     with edgetts.load(gguf, notify=said.append, threads=1) as engine:
         assert len(engine.hosts) == 2
     assert not any("Measuring" in sentence for sentence in said)
+
+
+def test_what_was_measured_on_a_busy_machine_is_not_kept(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for busy, measured in ((2.0, True), (2.0, True), (0.0, True), (0.0, False)):
+        monkeypatch.setattr(loading, "cores_busy_elsewhere", lambda busy=busy: busy)
+        said.clear()
+        edgetts.load(gguf, runtime="onnx", notify=said.append, threads=1).close()
+        assert any("Measuring" in sentence for sentence in said) == measured
+        assert any("keep the processor busy" in sentence for sentence in said) == (busy > 1)
 
 
 @needs_llamacpp

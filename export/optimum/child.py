@@ -75,7 +75,7 @@ def _config(source: str) -> Any:
         raise Refused("unsupported", f"transformers {version} does not know its model_type {stated[:60]!r}")
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - transformers raises whatever a value happens to break
+    except Exception as error:
         raise Refused(
             "damaged", f"transformers cannot read its config.json ({_first_line(error)})"
         ) from error
@@ -107,7 +107,7 @@ def _model(source: str) -> tuple[Any, list[str]]:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except Exception as error:  # noqa: BLE001 - transformers raises whatever a file happens to break
+    except Exception as error:
         raise Refused("damaged", f"transformers cannot load its weights ({_first_line(error)})") from error
     # transformers would fill them with random numbers.
     if missing := sorted(info["missing_keys"]):

@@ -36,15 +36,16 @@ _GROUPS = {
 def text_tokens(path: Path, tokenizer: tokenizers.Tokenizer) -> list[int]:
     """Encode a text file. Raises ModelNotFound, InvalidInput."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            # A few characters make a token: more text than that would be encoded for nothing.
+            text = file.read(16 * _MOST)
     except FileNotFoundError:
         raise ModelNotFound(f"There is no text file {path}.") from None
     except UnicodeDecodeError:
         raise InvalidInput(f"{path} is not UTF-8 text.", hint="Name a plain text file.") from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
-    # A few characters make a token: more text than that would be encoded for nothing.
-    tokens: list[int] = tokenizer.encode(text[: 16 * _MOST], add_special_tokens=False).ids[:_MOST]
+    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False).ids[:_MOST]
     if len(tokens) < _LEAST:
         raise InvalidInput(
             f"{path} has {len(tokens)} tokens, too few to tell which weights matter.",

@@ -145,7 +145,8 @@ class ConcatenatingSession:
                         raise Cancelled
                     self._own(branch)
                     whole = at + len(part) == len(tokens)
-                    logits = self._append([branch], np.asarray([part], np.int64), cancel, logits=whole)
+                    ids = np.asarray([part], np.int64)
+                    [logits] = self._append([([branch], ids)], cancel, logits=whole)
         except BaseException:
             if branch.block is not None:
                 self.free(branch)
@@ -186,9 +187,9 @@ class ConcatenatingSession:
                 # A graph that counts positions itself would count the padding of shorter rows too.
                 order.sort(key=lambda i: own[i].length)
                 groups = [[*g] for _, g in itertools.groupby(order, key=lambda i: own[i].length)]
-            for group in groups:
-                ids = np.asarray([[tokens[i]] for i in group], np.int64)
-                logits[group] = self._append([own[i] for i in group], ids)[:, 0]
+            passes = [([own[i] for i in g], np.asarray([[tokens[i]] for i in g], np.int64)) for g in groups]
+            for group, found in zip(groups, self._append(passes), strict=True):
+                logits[group] = found[:, 0]
             return logits
 
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
@@ -196,7 +197,8 @@ class ConcatenatingSession:
             own, _ = self._own(branch)
             self._check_tokens(tokens)
             self._check_room(own.length + len(tokens))
-            return self._append([own], np.asarray([tokens], np.int64))[0]
+            [logits] = self._append([([own], np.asarray([tokens], np.int64))])
+            return logits[0]
 
     def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:  # noqa: ARG002
         raise Unsupported(f"This bundle has no segments, so no pass can stop at layer {cut}.")
@@ -229,28 +231,34 @@ class ConcatenatingSession:
 
     def _append(
         self,
-        branches: Sequence[SharingBranch],
-        tokens: NDArray[np.int64],
+        passes: Sequence[tuple[Sequence[SharingBranch], NDArray[np.int64]]],
         cancel: Cancellation | None = None,
         *,
         logits: bool = True,
-    ) -> NDArray[np.float32]:
-        """Append tokens [B, T] to B branches in one pass; return logits [B, T, V]."""
+    ) -> list[NDArray[np.float32]]:
+        """Append, in each pass, tokens [B, T] to B branches; return logits [B, T, V] of each.
+
+        Where one pass fails, no branch has changed.
+        """
         graph = self._open_graph()
-        count = tokens.shape[1]
-        columns = max(branch.length for branch in branches) + count
-        needed = len(branches) * columns * graph.bytes_per_token
-        self._limit.take(needed)
+        taken = 0
+        done = []
         try:
-            found, grown = self._run(graph, self._together(graph, branches), tokens, cancel, logits)
+            for branches, tokens in passes:
+                columns = max(branch.length for branch in branches) + tokens.shape[1]
+                needed = len(branches) * columns * graph.bytes_per_token
+                self._limit.take(needed)
+                taken += needed
+                done.append(self._run(graph, self._together(graph, branches), tokens, cancel, logits))
         except BaseException:
-            self._limit.give(needed)
+            self._limit.give(taken)
             raise
-        for row, branch in enumerate(branches):
-            self._move(branch, grown)
-            branch.row = row
-            branch.length += count
-        return found
+        for (branches, tokens), (_, grown) in zip(passes, done, strict=True):
+            for row, branch in enumerate(branches):
+                self._move(branch, grown)
+                branch.row = row
+                branch.length += tokens.shape[1]
+        return [found for found, _ in done]
 
     def _run(
         self,
