@@ -32,6 +32,17 @@ test-llamacpp: .venv-llamacpp/.installed
 	.venv-llamacpp/bin/python -m pip install -qq $$(.venv-llamacpp/bin/python tools/dev_requirements.py)
 	touch $@
 
+# optimum needs older libraries than edgetts[hub], and a torch: a build for CPUs, where one is at hand, has this name.
+TORCH ?= torch==2.13.0
+test-optimum: .venv-optimum/.installed
+	.venv-optimum/bin/python -m pytest tests/test_optimum.py
+.venv-optimum/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-optimum
+	.venv-optimum/bin/python -m pip install -qq '$(TORCH)'
+	.venv-optimum/bin/python -m pip install -qq --editable '.[optimum]' $$(.venv-optimum/bin/python tools/dev_requirements.py)
+	.venv-optimum/bin/python -c 'from edgetts.export.optimum.process import need_optimum as need; need()'
+	touch $@
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

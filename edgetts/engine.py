@@ -23,7 +23,7 @@ from edgetts.decoding.alone import Alone
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.session import Cancellation, Cancelled, Session, SessionInfo
-from edgetts.decoding.speculation import SpeculativeDecoder
+from edgetts.decoding.speculation import DraftModel, SpeculativeDecoder
 from edgetts.errors import InvalidInput, PromptTooLong
 from edgetts.host import Host
 from edgetts.meter import Meter
@@ -67,18 +67,30 @@ class Engine:
         times: StepTimes = DEFAULT_TIMES,
         guessers: Guessers | None = None,
         others: Sequence[Host] = (),
+        draft_model: DraftModel | None = None,
         clock: Callable[[], float] = time.perf_counter,
         memory_free: Callable[[], int] | None = None,
     ) -> None:
-        """Answer with `session`, or with one of the `others` where that promises more."""
+        """Answer with `session`, or with one of the `others` where that promises more.
+
+        The engine closes all of them, and the draft model, which guesses for `session`.
+        """
         self.session = session
         self.tokenizer = tokenizer
         self._template = template
         self._clock = clock
         self._memory_free = memory_free or available_memory
         self._lengths: deque[int] = deque(maxlen=64)
-        first = Host(session.info.runtime, times, clock, opener=lambda: session, guessers=guessers)
+        first = Host(
+            session.info.runtime,
+            times,
+            clock,
+            opener=lambda: session,
+            guessers=guessers,
+            draft_model=draft_model,
+        )
         self.hosts = (first, *others)
+        self._draft_model = draft_model
         """The runtimes that have the model. The first one is open."""
         self._closed = False
 
@@ -246,6 +258,8 @@ class Engine:
         self._closed = True
         for host in self.hosts:
             host.close()
+        if self._draft_model is not None:
+            self._draft_model.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -326,6 +340,7 @@ def load(
     model: str | Path | None = None,
     *,
     runtime: str = "auto",
+    draft_model: str | Path | None = None,
     quantize: str | None = None,
     offline: bool = False,
     measure: bool = True,
@@ -338,7 +353,8 @@ def load(
 
     A path may be a bundle, a GGUF file or a Hugging Face directory. runtime: onnx runs bundles, llamacpp
     GGUF files (extra `llamacpp`); auto takes, for each question, whichever of those that are installed and
-    have the model is predicted to be faster. quantize: keep, int4, int8 or fp32, where a conversion is
+    have the model is predicted to be faster. draft_model: a GGUF file of the same vocabulary that guesses
+    tokens for the runtime that is opened first (extra `llamacpp`; see `edgetts export --draft`). quantize: keep, int4, int8 or fp32, where a conversion is
     needed, which only onnx does. measure: time a few passes when this device has not run the
     model before, so that deadlines are planned from facts; without, auto is onnx. notify gets sentences
     for a person, progress a stage and its share done. options go to the runtime (threads, spin, cache_type_k,
@@ -346,7 +362,7 @@ def load(
     StorageError, InvalidInput, MissingExtra.
     """
     from edgetts.bundle import TrustRecord
-    from edgetts.loading import find_forms, open_engine
+    from edgetts.loading import find_draft, find_forms, open_engine
     from edgetts.store.home import find_home
 
     say = notify or (lambda sentence: None)
@@ -365,6 +381,7 @@ def load(
     return open_engine(
         bundle,
         gguf=gguf,
+        draft=None if draft_model is None else find_draft(draft_model, offline, progress, say, home),
         trust=TrustRecord(cache / "trust"),
         times=cache / "steps",
         measure=measure,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.lone import LoneDecoding
 from edgetts.decoding.session import Session
-from edgetts.decoding.speculation import UNKNOWN_RATE, NgramDrafter
+from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, ModelDrafter, NgramDrafter
 from edgetts.errors import InvalidInput
 from edgetts.profiles.steps import StepTimes
 from edgetts.types import DecodeParams
@@ -25,12 +25,14 @@ class Host:
         *,
         opener: Callable[[], Session],
         guessers: Guessers | None = None,
+        draft_model: DraftModel | None = None,
     ) -> None:
         self.runtime = runtime
         self.times = times
         self._clock = clock
         self._opener = opener
         self._guessers = guessers
+        self._draft_model = draft_model
         self._lock = threading.Lock()
         self._session: Session | None = None
         # What speculation learns of the model and the device outlives an answer.
@@ -56,7 +58,9 @@ class Host:
         session = self.session
         with self._lock:
             if self._lone is None:
-                self._lone = LoneDecoding(session, self._guessers, self.times.at, self._clock)
+                self._lone = LoneDecoding(
+                    session, self._guessers, self.times.at, self._clock, self._draft_model
+                )
             return self._lone
 
     @property
@@ -69,7 +73,8 @@ class Host:
         if decode.early_exit is not None:
             return self._guessers is not None
         kinds = frozenset() if self._guessers is None else self._guessers.kinds
-        return set(decode.drafters or ()) <= {NgramDrafter.name, *kinds}
+        model = set() if self._draft_model is None else {ModelDrafter.name}
+        return set(decode.drafters or ()) <= {NgramDrafter.name, *kinds, *model}
 
     def close(self) -> None:
         """Release the model. Closing twice does nothing."""

@@ -15,7 +15,7 @@ from edgetts.chat import ChatTemplate
 from edgetts.control.choice import lone_gain
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.session import Session
-from edgetts.decoding.speculation import UNKNOWN_RATE
+from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, check_vocabularies
 from edgetts.engine import Engine
 from edgetts.errors import EdgettsError, InvalidInput, MissingExtra, UnsupportedModel
 from edgetts.host import Host
@@ -92,10 +92,24 @@ def find_forms(
         raise
 
 
+def find_draft(
+    model: str | Path,
+    offline: bool,
+    progress: Callable[[str, float], None] | None,
+    notify: Callable[[str], None],
+    home: Path | None,
+) -> Gguf:
+    """Return the file of a draft model."""
+    if not RUNTIMES["llamacpp"].installed:
+        raise MissingExtra("llama-cpp-python", "llamacpp")
+    return resolve_gguf(model, offline=offline, progress=progress, notify=notify, home=home)
+
+
 def open_engine(
     bundle: Path | None,
     *,
     gguf: Gguf | None = None,
+    draft: Gguf | None = None,
     trust: TrustRecord | None = None,
     times: Path | None = None,
     measure: bool = True,
@@ -129,17 +143,20 @@ def open_engine(
         opened = _open_fastest(forms, store, measure, notify)
     finally:
         reader.join()
-    session = opened.session
+    session, drafting = opened.session, None
     try:
         tokenizer = loaded[0]
         if isinstance(tokenizer, BaseException):
             raise tokenizer
+        if draft is not None:
+            drafting = _open_draft(draft, session, tokenizer, options)
         return Engine(
             session,
             tokenizer,
             ChatTemplate.for_tokenizer(tokenizer),
             times=opened.times,
             guessers=opened.form.guessers,
+            draft_model=drafting,
             others=[
                 Host(
                     form.runtime,
@@ -153,7 +170,29 @@ def open_engine(
         )
     except BaseException:
         session.close()
+        if drafting is not None:
+            drafting.close()
         raise
+
+
+def _open_draft(draft: Gguf, session: Session, tokenizer: Tokenizer, options: dict[str, Any]) -> DraftModel:
+    theirs = Tokenizer.load(draft.tokenizer, draft.facts())
+    if theirs.vocabulary() != tokenizer.vocabulary():
+        raise InvalidInput(
+            f"{draft.name} has another vocabulary than {session.info.model}, so it cannot draft for it.",
+            hint="Take a smaller model of the same family, or make one: edgetts export FILE --draft",
+        )
+    settings = {name: options[name] for name in ("threads", "gpu_layers") if name in options}
+    opened = open_session("llamacpp", draft.file, trusted=draft.trusted, name=draft.name, **settings)
+    if not draft.trusted:
+        draft.remember_it_loads()
+    model = DraftModel(opened)
+    try:
+        check_vocabularies(session, model)
+    except InvalidInput:
+        model.close()
+        raise
+    return model
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,10 @@ class Tokenizer:
         """Tokens in the vocabulary, control tokens included; a model may have more rows (padding)."""
         return self._inner.get_vocab_size(with_added_tokens=True)
 
+    def vocabulary(self) -> dict[str, int]:
+        """Return every token, as the vocabulary spells it, with its id."""
+        return dict(self._inner.get_vocab(with_added_tokens=True))
+
     def token_id(self, text: str) -> int | None:
         """Return the id of the token with exactly this text, as the vocabulary spells it."""
         return self._inner.token_to_id(text)

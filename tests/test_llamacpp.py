@@ -162,7 +162,7 @@ def test_a_full_cache_refuses_and_loses_nothing(llama: TinyModel) -> None:
         with pytest.raises(OutOfMemory, match="MB are allowed, which hold 512 tokens"):
             refused()
         assert (branch.length, other.length) == before
-        for kept in list(session._branches - {branch, other}):
+        for kept in list(session._cells.branches - {branch, other}):
             session.free(kept)
     assert session.cache_bytes <= 2.5 * CELLS * per_token(llama)
     same(session.step([branch], [7]), reference.step([twin], [7]))
@@ -551,14 +551,14 @@ def test_the_log_is_silent_unless_it_is_asked_for(llama: TinyModel, tmp_path: Pa
 def test_a_session_that_nobody_closes_is_freed(llama: TinyModel) -> None:
     session = opened(llama)
     branch, _ = session.prefill(PROMPT)
-    loaded = session._loaded
+    loaded = session._cells
     gone = weakref.ref(session)
     del session
     gc.collect()
     assert gone() is None
     assert branch.length == len(PROMPT)
     assert loaded.context._pointer is None
-    assert loaded.model.pointer is None
+    assert loaded._model.pointer is None
 
 
 # A real model

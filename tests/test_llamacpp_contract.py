@@ -18,7 +18,7 @@ from tiny import tiny_weights, write_tiny_gguf
 from tiny_mamba import write_tiny_mamba
 
 from edgetts.decoding.session import Logits, Session
-from edgetts.runtimes.llamacpp import LlamaCppSession, context, session
+from edgetts.runtimes.llamacpp import LlamaCppSession, cells, context
 from edgetts.testing import SessionContract
 
 pytest.importorskip("llama_cpp")
@@ -82,7 +82,7 @@ class TestLlamaCppQuantized(TestLlamaCpp):
 class TestLlamaCppWithoutSequencesToSpare(TestLlamaCpp):
     @pytest.fixture(autouse=True)
     def _narrow(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, "_BRANCHES", 2)
+        monkeypatch.setattr(cells, "_BRANCHES", 2)
 
 
 class TestLlamaCppRecurrent(TestLlamaCpp):
@@ -124,19 +124,19 @@ class CellPrograms(Programs):
             self.session.free(branch)
 
 
-@pytest.mark.parametrize("cells", [768, None], ids=["limited", "free"])
+@pytest.mark.parametrize("allowed", [768, None], ids=["limited", "free"])
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
 def test_random_programs_equal_the_reference(
-    name: str, cells: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, allowed: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_BRANCHES", 2)
+    monkeypatch.setattr(cells, "_BRANCHES", 2)
     arch = model_architecture(name)
     file = tmp_path / "model.gguf"
     write_tiny_gguf(file, arch=arch)
     reference: Callable[..., Any] = TinyModel(arch, tiny_weights(arch), file, tmp_path).reference
     per_token = 8 * arch.layers * arch.kv_heads * arch.head_dim
     opened = LlamaCppSession.open(
-        file, trusted=True, context=120, memory_bytes=cells and cells * per_token, batch=16, **EXACT
+        file, trusted=True, context=120, memory_bytes=allowed and allowed * per_token, batch=16, **EXACT
     )
     assert opened.info.bytes_per_token == per_token
     tolerance = HALF_PRECISION_GELU if name == "gemma3" else FP32

@@ -44,7 +44,10 @@ from edgetts.runtimes.onnx import AnyOnnxSession, ConcatenatingSession, OnnxSess
 from edgetts.runtimes.reference import ReferenceSession
 from edgetts.testing import CancelledBySomebodyElse, SessionContract
 
-pytest.importorskip("optimum.exporters.onnx", reason="needs the extra optimum: make test-optimum")
+try:
+    process.need_optimum()
+except MissingExtra as error:
+    pytest.skip(f"make test-optimum runs these: {error}", allow_module_level=True)
 
 # Of tiny fp32 models against ours: 7e-6 was the most that was seen.
 SAME = 5e-5

@@ -60,8 +60,11 @@ if TYPE_CHECKING:
 @click.option(
     "--draft",
     "drafters",
-    help="Who may guess, with commas: ngram, recurrent, parallel, exit (the last three where the model has "
-    "them, see edgetts exits). Default: ngram and the best of the others.",
+    help="Who may guess, with commas: ngram, recurrent, parallel, exit (these three where the model has "
+    "them, see edgetts exits), model (with --draft-model). Default: ngram and the best of the others.",
+)
+@click.option(
+    "--draft-model", help="A GGUF file of the same vocabulary whose guesses are verified (extra llamacpp)."
 )
 @click.option("--draft-length", type=int, help="Tokens guessed in one pass at most, 1 to 8.")
 @click.option(
@@ -140,6 +143,7 @@ def command(question: str | None, **options: Any) -> None:
         engine = load(
             options["model"],
             runtime=options["runtime"],
+            draft_model=options["draft_model"],
             quantize=options["quantize"],
             offline=options["offline"],
             notify=notify,

@@ -15,7 +15,9 @@ from edgetts.decoding.session import Session
 from edgetts.decoding.speculation import (
     Acceptance,
     Drafter,
+    DraftModel,
     ExitDrafter,
+    ModelDrafter,
     NgramDrafter,
     ParallelDrafter,
     PassCosts,
@@ -26,7 +28,13 @@ from edgetts.decoding.speculation import (
 from edgetts.errors import InvalidInput, Unsupported
 from edgetts.types import LONGEST_DRAFT, AcceptanceRule, DecodeParams, LeaveEarly, LeavingNote
 
-DRAFTERS = (NgramDrafter.name, RecurrentDrafter.name, ParallelDrafter.name, ExitDrafter.name)
+DRAFTERS = (
+    NgramDrafter.name,
+    RecurrentDrafter.name,
+    ParallelDrafter.name,
+    ExitDrafter.name,
+    ModelDrafter.name,
+)
 """Everyone who may guess, by name; those to be asked first come first."""
 # Guesses verified in a pass where the caller wants speculation and names no length.
 _FORCED_LENGTH = 4
@@ -41,9 +49,11 @@ class LoneDecoding:
         guessers: Guessers | None,
         curve: Callable[[int], float],
         clock: Callable[[], float],
+        draft_model: DraftModel | None = None,
     ) -> None:
         self._session = session
         self._guessers = guessers
+        self._draft_model = draft_model
         # Rules accept unequally often.
         self._acceptance = {rule: Acceptance() for rule in get_args(AcceptanceRule)}
         self._costs = PassCosts(curve)
@@ -59,6 +69,7 @@ class LoneDecoding:
         """Who may guess at coming tokens of this model."""
         kinds = self._guessers.kinds if self._guessers is not None else frozenset()
         there = {NgramDrafter.name, *kinds} - (set() if self._cut is not None else {ExitDrafter.name})
+        there |= set() if self._draft_model is None else {ModelDrafter.name}
         return tuple(name for name in DRAFTERS if name in there)
 
     def make(self, decode: DecodeParams) -> SpeculativeDecoder | EarlyExitDecoder | None:
@@ -98,7 +109,7 @@ class LoneDecoding:
         if named is None:
             # A recurrent network sees what parallel heads do not; first layers cost more than either.
             best = RecurrentDrafter.name if RecurrentDrafter.name in there else ParallelDrafter.name
-            return [name for name in there if name in (NgramDrafter.name, best)]
+            return [name for name in there if name in (NgramDrafter.name, best, ModelDrafter.name)]
         if unknown := sorted(set(named) - set(DRAFTERS)):
             raise InvalidInput(
                 f"There is no drafter {', '.join(unknown)}.", hint=f"There are: {', '.join(DRAFTERS)}."
@@ -110,6 +121,10 @@ class LoneDecoding:
                     "The model was opened whole, so that its first layers cannot guess.",
                     hint="Open it in segments: edgetts.load(..., by_segment=True).",
                 )
+            if ModelDrafter.name in missing:
+                raise InvalidInput(
+                    "No draft model was given.", hint="Load with one: edgetts.load(..., draft_model=FILE)."
+                )
             raise InvalidInput(
                 f"This model has no {missing[0]} guesser.", hint="Train one with: edgetts exits train MODEL"
             )
@@ -118,6 +133,8 @@ class LoneDecoding:
     def _drafter(self, name: str, at: Situation, rule: AcceptanceRule) -> Drafter:
         if name == NgramDrafter.name:
             return NgramDrafter(at.prompt, at.others)
+        if name == ModelDrafter.name and self._draft_model is not None:
+            return ModelDrafter(self._draft_model, at.prompt)
         guessers = self._guessers
         if guessers is None:  # the others were there when the answer began
             raise InvalidInput("The engine is closed.", hint="Load the model again.")

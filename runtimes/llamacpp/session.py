@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import heapq
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from edgetts.checksum import sha256_of
@@ -30,67 +28,23 @@ from edgetts.errors import (
     CorruptFile,
     InvalidInput,
     ModelNotFound,
-    OutOfMemory,
     PromptTooLong,
     RuntimeFailure,
     Unsupported,
 )
+from edgetts.runtimes.llamacpp.cells import Cells, SequenceBranch
 from edgetts.runtimes.llamacpp.checked_load import check_kind, check_loads
-from edgetts.runtimes.llamacpp.context import ABORTED, DONE, FULL, Context
+from edgetts.runtimes.llamacpp.context import ABORTED, DONE, FULL
 from edgetts.runtimes.llamacpp.library import LOG, library, library_version
-from edgetts.runtimes.llamacpp.memory import CELLS, ContextSize, MemoryModel, rounded
 from edgetts.runtimes.llamacpp.model import Model
 from edgetts.runtimes.llamacpp.options import LlamaCppOptions
 from edgetts.runtimes.llamacpp.prefix_file import Origin, read_prefix, write_prefix
 
-# Rows of logits that one pass computes; more are asked for in several.
-_OUTPUTS = 64
-# Branches that a first context has room for (measuring takes two), and tokens beyond its first prompt.
-_BRANCHES = 8
-_SLACK = 256
 # Largest differences of logits between passes of other widths. On tiny float32 models up to 0.003 were
 # measured as llama.cpp is set up by default (0.000003 with cache types f32 and without flash attention); on
 # SmolLM2-135M in 4 and 8 bits up to 1.4 without flash attention, logits spreading by 7, and none with it.
 _TOLERANCE, _TOLERANCE_QUANTIZED = 0.01, 3.0
 _NOTHING: NDArray[np.float32] = np.zeros((0, 0), np.float32)
-# Of a cell in a saved state, besides keys and values: position, number of sequences, sequence.
-_CELL_NOTES = 12
-
-
-@dataclass(eq=False, slots=True)
-class SequenceBranch:
-    """A prefix that is a sequence of the session's cache; `owner` is None once it is freed."""
-
-    owner: object | None
-    sequence: int
-    guard: int | None
-    """A second sequence of the same cells. llama.cpp overwrites cells outside of a sliding window that
-    belong to one sequence alone, even where free ones are left; rolling back would find them gone."""
-    tokens: list[int] = field(default_factory=list)
-    floor: int = 0
-    """The least length, but for none, to which its cells can be cut: a saved state lacks those outside of a
-    sliding window."""
-    pending: int = 0
-
-    @property
-    def length(self) -> int:
-        return len(self.tokens)
-
-    @property
-    def sequences(self) -> tuple[int, ...]:
-        return (self.sequence,) if self.guard is None else (self.sequence, self.guard)
-
-
-@dataclass(slots=True)
-class _Loaded:
-    """What llama.cpp allocated for a session."""
-
-    model: Model
-    context: Context
-
-    def close(self) -> None:
-        self.context.close()
-        self.model.close()
 
 
 class LlamaCppSession:
@@ -106,42 +60,28 @@ class LlamaCppSession:
         self._file_state = _state_of(file)
         self._sha256: str | None = None
         model = Model(file, options)
+        limit = min(options.context or model.trained_context, model.trained_context)
         try:
-            self._model = model
-            self._recurrent = model.recurrent
-            self._context_limit = min(options.context or model.trained_context, model.trained_context)
-            self._least_cells, self._most_cells = _cells_for(self._context_limit, model.rope_switches_at())
-            self._per_branch = 2 if model.sliding_window else 1
-            context = Context(
-                model.pointer, self._size(self._least_cells, _BRANCHES * self._per_branch), options
-            )
+            self._cells = Cells(model, options, limit)
         except BaseException:
             model.close()
             raise
-        self._loaded = _Loaded(model, context)
+        self._model = model
+        self._recurrent = model.recurrent
         # For sessions that nobody closes. Not at exit, when a thread may be inside a pass.
-        self._finalizer = weakref.finalize(self, self._loaded.close)
+        self._finalizer = weakref.finalize(self, self._cells.close)
         self._finalizer.atexit = False
         self._lock = threading.RLock()
         self._latest = threading.local()
-        self._owner = object()
-        self._branches: set[SequenceBranch] = set()
-        self._unused = list(range(context.size.sequences))
         self._closed = False
-        try:
-            self._memory = self._measured()
-            self._memory.check(context.size, options.memory_bytes, self._available())
-        except BaseException:
-            self.close()
-            raise
         self._info = SessionInfo(
             runtime="llamacpp",
             model=name,
             vocab=model.vocab,
             end_tokens=model.end_tokens(),
             layers=model.layers,
-            context=self._context_limit,
-            bytes_per_token=self._memory.per_token,
+            context=limit,
+            bytes_per_token=self._cells.memory.per_token,
         )
 
     @classmethod
@@ -185,7 +125,7 @@ class LlamaCppSession:
     @property
     def cache_bytes(self) -> int:
         """Bytes that the cache of all branches takes, cells that are free among them."""
-        return 0 if self._closed else self._memory.cache(self._loaded.context.size)
+        return 0 if self._closed else self._cells.nbytes
 
     def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
         with self._lock:
@@ -195,8 +135,8 @@ class LlamaCppSession:
                     f"The prompt has {len(tokens)} tokens, but the model's context holds {self._info.context}.",
                     hint="Shorten the prompt.",
                 )
-            self._make_room(len(tokens))
-            [branch] = self._new(1)
+            self._cells.make_room(len(tokens))
+            [branch] = self._cells.new(1)
         try:
             while branch.length < len(tokens):
                 # Other threads' passes may run between the chunks of a long prompt.
@@ -204,7 +144,7 @@ class LlamaCppSession:
                     if cancel is not None and cancel.requested:
                         raise Cancelled
                     self._own(branch)
-                    part = tokens[branch.length : branch.length + self._loaded.context.size.batch]
+                    part = tokens[branch.length : branch.length + self._cells.context.size.batch]
                     last = branch.length + len(part) == len(tokens)
                     if last and self._options.hidden_states and len(part) > 1:
                         # llama.cpp keeps hidden states of all tokens of a pass, and computes all their logits.
@@ -213,7 +153,7 @@ class LlamaCppSession:
         except BaseException:
             with self._lock:
                 if branch.owner is not None and not self._closed:
-                    self._release(branch)
+                    self._cells.release(branch)
             raise
         return branch, logits[0]
 
@@ -222,10 +162,10 @@ class LlamaCppSession:
             parent = self._own(branch)
             if n < 1:
                 raise InvalidInput(f"A fork makes at least one branch, not {n}.")
-            children = self._new(n)
+            children = self._cells.new(n)
             for child in children:
                 for sequence in child.sequences:
-                    self._loaded.context.share(parent.sequence, sequence, -1, -1)
+                    self._cells.context.share(parent.sequence, sequence, -1, -1)
                 child.tokens, child.floor = list(parent.tokens), parent.floor
             return list(children)
 
@@ -247,7 +187,7 @@ class LlamaCppSession:
             own = self._own(branch)
             self._check_tokens(tokens)
             self._check_length(own.length + len(tokens))
-            width = min(self._loaded.context.size.batch, self._loaded.context.size.outputs)
+            width = min(self._cells.context.size.batch, self._cells.context.size.outputs)
             if len(tokens) <= width:
                 return self._pass([own], tokens, len(tokens))
             return self._extend_in_parts(own, tokens, width)
@@ -282,11 +222,11 @@ class LlamaCppSession:
             if 0 < length < own.floor:
                 self._read_again(own, length)
             else:
-                self._cut(own, length)
+                self._cells.cut(own, length)
 
     def free(self, branch: Branch) -> None:
         with self._lock:
-            self._release(self._own(branch))
+            self._cells.release(self._own(branch))
 
     def save(self, branch: Branch, path: Path) -> None:
         """Write what a branch holds to a file, from which `load` makes the branch again without reading it.
@@ -297,7 +237,7 @@ class LlamaCppSession:
             own = self._own(branch)
             if not own.tokens:
                 raise InvalidInput("The branch is empty: there is nothing to save.")
-            state = self._loaded.context.sequence_state(own.sequence)
+            state = self._cells.context.sequence_state(own.sequence)
             tokens, origin = list(own.tokens), self._origin()
         write_prefix(path, origin, tokens, state)
 
@@ -315,31 +255,31 @@ class LlamaCppSession:
         with self._lock:
             self._check_open()
             self._check_length(len(tokens))
-            self._make_room(len(tokens))
-            [branch] = self._new(1)
+            self._cells.make_room(len(tokens))
+            [branch] = self._cells.new(1)
             try:
-                while not self._loaded.context.restore_sequence(branch.sequence, state):
-                    held = sum(b.length for b in self._branches) + len(tokens)
-                    if self._loaded.context.size.cells >= held:
+                while not self._cells.context.restore_sequence(branch.sequence, state):
+                    held = sum(b.length for b in self._cells.branches) + len(tokens)
+                    if self._cells.context.size.cells >= held:
                         raise CorruptFile(
                             f"llama.cpp refuses the state in {path.name}.", hint="Save it again."
                         )
-                    self._more_cells(len(tokens))
-                if self._loaded.context.last_position(branch.sequence) != len(tokens) - 1:
+                    self._cells.more_cells(len(tokens))
+                if self._cells.context.last_position(branch.sequence) != len(tokens) - 1:
                     raise CorruptFile(f"{path.name} is damaged: its state is not of its tokens.")
-                self._guard(branch, 0, len(tokens))
+                self._cells.guard(branch, 0, len(tokens))
                 branch.tokens = tokens
-                if (first := self._loaded.context.first_position(branch.sequence)) > 0:
+                if (first := self._cells.context.first_position(branch.sequence)) > 0:
                     branch.floor = first + self._model.sliding_window - 1
             except BaseException:
-                self._release(branch)
+                self._cells.release(branch)
                 raise
             return branch
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            self._branches.clear()
+            self._cells.branches.clear()
             self._finalizer()
 
     # Passes
@@ -361,15 +301,15 @@ class LlamaCppSession:
         features = self._options.hidden_states and wanted == len(tokens)
         with _interruptible(cancel) as flag:
             while (
-                code := self._loaded.context.decode(
+                code := self._cells.context.decode(
                     tokens, positions, sequences, wanted, flag=flag, features=features
                 )
             ) == FULL:
-                self._more_cells(len(tokens))
+                self._cells.more_cells(len(tokens))
         if code != DONE:
-            lost = [branch for branch in branches if not self._cut(branch, branch.length)]
+            lost = [branch for branch in branches if not self._cells.cut(branch, branch.length)]
             for branch in lost:
-                self._release(branch)
+                self._cells.release(branch)
             if code == ABORTED and cancel is not None:
                 raise Cancelled
             raise RuntimeFailure(
@@ -382,11 +322,11 @@ class LlamaCppSession:
             )
         for i, branch in enumerate(branches):
             added = tokens if len(branches) == 1 else tokens[i : i + 1]
-            self._guard(branch, branch.length, branch.length + len(added))
+            self._cells.guard(branch, branch.length, branch.length + len(added))
             branch.tokens.extend(added)
         if features:
-            self._latest.features = self._loaded.context.features(wanted, self._model.hidden)
-        return self._loaded.context.logits(wanted, self._info.vocab) if wanted else _NOTHING
+            self._latest.features = self._cells.context.features(wanted, self._model.hidden)
+        return self._cells.context.logits(wanted, self._info.vocab) if wanted else _NOTHING
 
     def _extend_in_parts(self, branch: SequenceBranch, tokens: Sequence[int], width: int) -> Logits:
         # What cannot be rolled back is kept as a branch of its own.
@@ -400,151 +340,27 @@ class LlamaCppSession:
                     states.append(self.features())
         except BaseException:
             if kept is None:
-                self._cut(branch, start)
+                self._cells.cut(branch, start)
             else:
-                self._adopt(branch, kept)
+                self._cells.adopt(branch, kept)
             raise
         if kept is not None:
-            self._release(kept)
+            self._cells.release(kept)
         if states:
             self._latest.features = np.concatenate(states)
         return np.concatenate(rows)
 
     def _read_again(self, branch: SequenceBranch, length: int) -> None:
         """Cut a branch whose cells do not allow it, by reading its first tokens into other ones."""
-        [fresh] = self._new(1)
+        [fresh] = self._cells.new(1)
         try:
             while fresh.length < length:
-                width = self._loaded.context.size.batch
+                width = self._cells.context.size.batch
                 self._pass([fresh], branch.tokens[fresh.length : min(length, fresh.length + width)], 0)
         except BaseException:
-            self._release(fresh)
+            self._cells.release(fresh)
             raise
-        self._adopt(branch, fresh)
-
-    def _adopt(self, branch: SequenceBranch, other: SequenceBranch) -> None:
-        """Give a branch, freed or not, what another one holds. The other one is no more."""
-        if branch.owner is not None:
-            self._release(branch)
-        branch.owner, branch.sequence, branch.guard = other.owner, other.sequence, other.guard
-        branch.tokens, branch.floor = other.tokens, other.floor
-        other.owner = None
-        self._branches.discard(other)
-        self._branches.add(branch)
-
-    def _cut(self, branch: SequenceBranch, length: int) -> bool:
-        """Forget a branch's cells from a length on; False where its state cannot be rolled back."""
-        removed = [self._loaded.context.remove(sequence, length) for sequence in branch.sequences]
-        if not all(removed):
-            return False
-        del branch.tokens[length:]
-        if not length:
-            branch.floor = 0
-        return True
-
-    def _guard(self, branch: SequenceBranch, start: int, end: int) -> None:
-        if branch.guard is not None:
-            self._loaded.context.share(branch.sequence, branch.guard, start, end)
-
-    # Sequences and cells
-
-    def _new(self, n: int) -> list[SequenceBranch]:
-        """Make empty branches, in a larger context where sequences have run out."""
-        missing = n * self._per_branch - len(self._unused)
-        if missing > 0:
-            self._more_sequences(missing)
-        branches = []
-        for _ in range(n):
-            ids = [heapq.heappop(self._unused) for _ in range(self._per_branch)]
-            branches.append(SequenceBranch(self._owner, ids[0], ids[1] if len(ids) > 1 else None))
-        self._branches.update(branches)
-        return branches
-
-    def _release(self, branch: SequenceBranch) -> None:
-        for sequence in branch.sequences:
-            self._loaded.context.remove(sequence, -1)
-            heapq.heappush(self._unused, sequence)
-        branch.owner = None
-        self._branches.discard(branch)
-
-    def _more_sequences(self, missing: int) -> None:
-        size = self._loaded.context.size
-        most = int(library().llama_max_parallel_sequences())
-        if size.sequences + missing > most:
-            raise OutOfMemory(
-                f"llama.cpp holds {most // self._per_branch} branches at once, and "
-                f"{(size.sequences + missing) // self._per_branch} are asked for.",
-                hint="Free some, or ask for fewer samples.",
-            )
-        larger = self._size(size.cells, min(most, max(2 * size.sequences, size.sequences + missing)))
-        self._memory.check(larger, self._options.memory_bytes, self._available())
-        self._reopen(larger)
-        self._unused += range(size.sequences, larger.sequences)
-
-    def _make_room(self, length: int) -> None:
-        """Open a context in which a prompt fits at all, so that one that never will is refused unread."""
-        if self._memory.per_token and length > self._loaded.context.size.cells:
-            self._grow(rounded(length), rounded(length + _SLACK))
-
-    def _more_cells(self, needed: int) -> None:
-        """Move into a context with more cells than this one."""
-        cells = self._loaded.context.size.cells
-        # Fewer than are needed may do, since some may be free.
-        self._grow(cells + CELLS, max(2 * cells, rounded(cells + needed)))
-
-    def _grow(self, least: int, roomy: int) -> None:
-        """Move into a context of `roomy` cells, or as many as fit. Raises OutOfMemory for fewer than `least`."""
-        sequences = self._loaded.context.size.sequences
-        if self._most_cells is not None and least > self._most_cells:
-            raise OutOfMemory(
-                f"The cache of this model holds {self._most_cells} tokens when its context is "
-                f"limited to {self._info.context}.",
-                hint="Ask for fewer samples, a shorter prompt, or allow a longer context.",
-            )
-        self._memory.check(self._size(least, sequences), self._options.memory_bytes, self._available())
-        self._reopen(self._size(max(least, min(roomy, self._fitting())), sequences))
-
-    def _fitting(self) -> int:
-        """Return the cells of the largest context that there is memory for."""
-        size = self._size(1 << 30, self._loaded.context.size.sequences)
-        cells = self._memory.most_cells(size, self._options.memory_bytes, self._available())
-        return cells if self._most_cells is None else min(cells, self._most_cells)
-
-    def _available(self) -> int:
-        """Return the bytes that a further context may take, next to the present one and a copy of its state."""
-        copy = self._memory.cache(self._loaded.context.size) if self._branches else 0
-        return int(psutil.virtual_memory().available) - copy
-
-    def _reopen(self, size: ContextSize) -> None:
-        old = self._loaded.context
-        state = old.state() if self._branches else None
-        new = Context(self._model.pointer, size, self._options)
-        if state is not None and not new.restore(state):
-            new.close()
-            raise RuntimeFailure(f"llama.cpp cannot move its cache into {size.cells} cells: {LOG.reason()}.")
-        self._loaded.context = new
-        old.close()
-
-    def _size(self, cells: int, sequences: int) -> ContextSize:
-        # llama.cpp ends the process where a pass is wider than the context, or narrower than the sequences.
-        batch = min(max(self._options.batch, sequences), cells)
-        return ContextSize(cells, sequences, batch, min(max(_OUTPUTS, sequences), batch))
-
-    def _measured(self) -> MemoryModel:
-        """Ask llama.cpp what one token and one sequence take, by the size of their states."""
-        context, model = self._loaded.context, self._model
-        if (code := context.decode([0, 0, 0], [0, 0, 1], [0, 1, 1], 1)) != DONE:
-            raise RuntimeFailure(f"llama.cpp cannot run {self._file.name} (code {code}): {LOG.reason()}.")
-        one, two = context.sequence_bytes(0), context.sequence_bytes(1)
-        context.clear()
-        notes = _CELL_NOTES * (2 if model.sliding_window else 1)
-        return MemoryModel(
-            per_token=max(0, two - one - notes),
-            per_sequence=max(0, 2 * one - two) if self._recurrent else 0,
-            vocab=model.vocab,
-            hidden=model.hidden,
-            heads=model.heads if self._options.flash_attention == "off" else 0,
-        )
+        self._cells.adopt(branch, fresh)
 
     # Checks
 
@@ -567,7 +383,7 @@ class LlamaCppSession:
 
     def _own(self, branch: Branch) -> SequenceBranch:
         self._check_open()
-        if not isinstance(branch, SequenceBranch) or branch.owner is not self._owner:
+        if not isinstance(branch, SequenceBranch) or not self._cells.owns(branch):
             raise InvalidInput("The branch was freed, or belongs to another session.")
         return branch
 
@@ -608,16 +424,6 @@ def _interruptible(cancel: Cancellation | None) -> Iterator[Any]:
         yield flag
     finally:
         cancel.unregister(interrupt)
-
-
-def _cells_for(context: int, switch: int | None) -> tuple[int, int | None]:
-    """Return how many cells the first context has, and at most any, of a model that rotates by other factors
-    from `switch` cells on: all contexts must lie on one side of it."""
-    if switch is None:
-        return CELLS, None
-    if context > switch:
-        return rounded(switch + 1), None
-    return min(CELLS, switch), max(CELLS, switch // CELLS * CELLS)
 
 
 def _state_of(file: Path) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from edgetts.decoding.speculation.costs import PassCosts
 from edgetts.decoding.speculation.decoder import SpeculativeDecoder
 from edgetts.decoding.speculation.drafter import Drafter, Proposal
 from edgetts.decoding.speculation.exit import ExitDrafter
+from edgetts.decoding.speculation.model import DraftModel, ModelDrafter, check_vocabularies
 from edgetts.decoding.speculation.ngram import NgramDrafter, NgramPool
 from edgetts.decoding.speculation.parallel import ParallelDrafter
 from edgetts.decoding.speculation.recurrent import RecurrentDrafter
@@ -20,8 +21,10 @@ __all__ = [
     "UNKNOWN_RATE",
     "Acceptance",
     "Draft",
+    "DraftModel",
     "Drafter",
     "ExitDrafter",
+    "ModelDrafter",
     "NgramDrafter",
     "NgramPool",
     "ParallelDrafter",
@@ -31,4 +34,5 @@ __all__ = [
     "SpeculativeDecoder",
     "Speculator",
     "Weights",
+    "check_vocabularies",
 ]
