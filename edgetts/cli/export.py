@@ -44,6 +44,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="With --to gguf: a text like those the model will meet, to see which weights matter.",
 )
+@click.option(
+    "--draft",
+    is_flag=True,
+    help="Search for the layers without which the GGUF file SOURCE drafts best for itself on this device, and write it "
+    "so (for --draft-model). A search that was stopped goes on.",
+)
+@click.option("--minutes", type=float, help="With --draft: to search in. Default: 3.")
 @click.option("--force", is_flag=True, help="Replace an existing result.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -55,6 +62,8 @@ def command(
     context: int | None,
     prune_layers: str | None,
     imatrix_text: Path | None,
+    draft: bool,
+    minutes: float | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -62,7 +71,15 @@ def command(
 
     What was written is checked against the source, run in float32, on a fixed text. Needs no torch.
     """
-    if target == "bundle":
+    if minutes is not None and not draft:
+        raise InvalidInput("--minutes goes with --draft.")
+    if draft:
+        others = {"--cuts": cuts, "--context": context, "--imatrix-text": imatrix_text}
+        others |= {"--prune-layers": prune_layers, "--quantize": None if quantize == "keep" else quantize}
+        if given := [name for name, value in others.items() if value is not None]:
+            raise InvalidInput(f"{given[0]} does not go with --draft, which changes layers only.")
+        _drafter(source, output, 3.0 if minutes is None else minutes, force=force, as_json=as_json)
+    elif target == "bundle":
         _only_with("gguf", {"--prune-layers": prune_layers, "--imatrix-text": imatrix_text})
         _to_bundle(source, output, quantize, cuts, context, force=force, as_json=as_json)
     elif target == "gguf":
@@ -70,6 +87,34 @@ def command(
         _to_gguf(source, output, quantize, prune_layers, imatrix_text, force=force, as_json=as_json)
     else:
         raise InvalidInput(f"--to is {target!r}, but it must be bundle or gguf.")
+
+
+def _drafter(source: Path, output: Path | None, minutes: float, *, force: bool, as_json: bool) -> None:
+    output = output or Path(f"{source.resolve().name.removesuffix('.gguf')}-draft.gguf")
+    _check_output(output, force)
+
+    from edgetts.export.to_gguf.drafter import find_drafter
+    from edgetts.store.progress import ProgressLine
+
+    line = ProgressLine(sys.stderr)
+    try:
+        found = find_drafter(source, output, minutes=minutes, progress=line)
+    finally:
+        line.close()
+    best = found.best
+    if as_json:
+        curve = {str(width): round(value, 4) for width, value in found.curve.items()}
+        body = {"gguf": str(output), "bytes": output.stat().st_size, "trials": len(found.trials)}
+        click.echo(json.dumps(body | asdict(best) | {"curve": curve}))
+        return
+    click.echo(output)
+    click.echo(
+        f"best of {len(found.trials)}: without layers {_join(best.layers)} it is right on {best.agreement:.1%} of the "
+        f"model's own tokens at {best.cost:.2f} of its time; drafts of {best.length} promise {best.gain:.2f} of "
+        "plain decoding's speed"
+        + ("" if best.gain > 1 else ": on this device it loses, and will be switched off"),
+        err=True,
+    )
 
 
 def _only_with(target: str, options: dict[str, object]) -> None:

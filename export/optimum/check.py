@@ -48,8 +48,9 @@ def text_tokens(directory: Path, context: int, vocab: int) -> list[int]:
 
 def exported_logits(graph: PastGraph, tokens: list[int]) -> Floats:
     """Return logits [T, V] of a text, read in one pass."""
-    logits, _ = graph.run(graph.empty(), np.asarray([tokens], np.int64), ort.RunOptions())
-    return logits[0]
+    found, _ = graph.run(graph.empty(), np.asarray([tokens], np.int64), ort.RunOptions())
+    logits: Floats = found[0]
+    return logits
 
 
 def check_against(

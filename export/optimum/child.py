@@ -72,7 +72,9 @@ def _config(source: str) -> Any:
 
     stated = json.loads((Path(source) / "config.json").read_text(encoding="utf-8")).get("model_type", "")
     if not isinstance(stated, str) or stated not in CONFIG_MAPPING_NAMES:
-        raise Refused("unsupported", f"transformers {version} does not know its model_type {str(stated)[:60]!r}")
+        raise Refused(
+            "unsupported", f"transformers {version} does not know its model_type {str(stated)[:60]!r}"
+        )
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     except Exception as error:

@@ -197,8 +197,9 @@ class ConcatenatingSession:
             own, _ = self._own(branch)
             self._check_tokens(tokens)
             self._check_room(own.length + len(tokens))
-            [logits] = self._append([([own], np.asarray([tokens], np.int64))])
-            return logits[0]
+            [found] = self._append([([own], np.asarray([tokens], np.int64))])
+            logits: Logits = found[0]
+            return logits
 
     def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:  # noqa: ARG002
         raise Unsupported(f"This bundle has no segments, so no pass can stop at layer {cut}.")
