@@ -20,10 +20,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from edgetts.decoding.session import Branch, Session
 
-WIDTHS = (1, 2, 4, 8)
+WIDTHS = (1, 2, 4, 8, 16)
 _PROMPT = 48
 _REPEATS = 5
-_FORMAT = 3
+_FORMAT = 4
 # Tokens of a prompt that is read in both ways, how often, and what the less exact way must gain.
 _LONG_PROMPT = 256
 _LONG_REPEATS = 2
@@ -75,7 +75,7 @@ class ReadsPromptsTwoWays(Protocol):
 def measure_steps(session: Session, clock: Callable[[], float] = time.perf_counter) -> StepTimes:
     """Time a short prefill and a few passes at each width, and long prompts both ways where there are two.
 
-    Takes about as long as 60 plain steps, and six long prompts. A session that reads prompts in two
+    Takes about as long as 100 plain steps, and six long prompts. A session that reads prompts in two
     ways is left as it was found.
     """
     vocab = session.info.vocab
