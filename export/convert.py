@@ -29,7 +29,7 @@ from edgetts.errors import InvalidInput, UnsupportedModel
 from edgetts.export.blocks import Affine
 from edgetts.export.check import check_bundle
 from edgetts.export.checkpoint import Checkpoint, open_checkpoint
-from edgetts.export.draft import drafted
+from edgetts.export.writing import written_whole
 from edgetts.export.exits.shipped import find_shipped, install_shipped
 from edgetts.export.graph import SegmentGraph
 from edgetts.export.schemes import QUANTIZE_MODES, Scheme, make_scheme
@@ -69,7 +69,7 @@ def convert(
             f"There is no quantisation {quantize!r}.", hint=f"Choose one of: {', '.join(QUANTIZE_MODES)}."
         )
     destination = Path(destination)
-    with drafted(destination) as draft, open_checkpoint(source) as checkpoint:
+    with written_whole(destination) as draft, open_checkpoint(source) as checkpoint:
         _write(
             checkpoint,
             draft,

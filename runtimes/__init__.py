@@ -45,7 +45,7 @@ class Runtime:
 
 RUNTIMES: dict[str, Runtime] = {
     "onnx": Runtime(
-        "edgetts.runtimes.onnx", "OnnxSession", "OnnxOptions", "bundle", "onnxruntime", "onnxruntime"
+        "edgetts.runtimes.onnx", "AnyOnnxSession", "OnnxOptions", "bundle", "onnxruntime", "onnxruntime"
     ),
     "llamacpp": Runtime(
         "edgetts.runtimes.llamacpp",

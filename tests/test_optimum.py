@@ -49,7 +49,7 @@ try:
 except MissingExtra as error:
     pytest.skip(f"make test-optimum runs these: {error}", allow_module_level=True)
 
-# Of tiny fp32 models against ours: 7e-6 was the most that was seen.
+# Of tiny fp32 models: 4.4e-6 was the most that was seen against ours, 2.8e-6 against transformers.
 SAME = 5e-5
 
 # Families that edgetts does not know, as transformers' configurations. bloom counts positions in the mask.
@@ -275,9 +275,9 @@ class TestConcatenatingPositionsFromTheMask(TestConcatenating):
 
 
 class TestConcatenatingQuantized(TestConcatenating):
-    # Activations are rounded in blocks. Logits of this model spread by about 1.
+    # Quantised kernels are not batch-invariant: 0.01 was seen. Logits of this model spread by about 1.
     tolerance = 0.05
-    quantize = "int8"
+    quantize = "int4"
 
 
 class SharingPrograms(Programs):

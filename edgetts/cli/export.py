@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     help="keep: GGUF's integers as they are, the rest in 8 bits; int4; int8; fp32. With --to gguf: keep: "
     "as the source is; f32, f16, bf16; and by llama.cpp q8_0, q4_0, q4_k_m, tq2_0 and its others.",
 )
+@click.option(
+    "--via",
+    help="optimum: let Hugging Face's exporter write the graph of a Hugging Face directory, for architectures that "
+    "edgetts has no graph of (extra optimum; slower). int4, int8 or fp32; keep is 8 bits.",
+)
 @click.option("--cuts", help="Layers to cut the network before, e.g. 8,15,22. Default: every quarter.")
 @click.option("--context", type=int, help="Positions to prepare for. Default: the model's, up to 32768.")
 @click.option("--prune-layers", help="With --to gguf: layers to leave out, counted from 0, e.g. 10,11,12.")
@@ -58,6 +63,7 @@ def command(
     output: Path | None,
     target: str,
     quantize: str,
+    via: str | None,
     cuts: str | None,
     context: int | None,
     prune_layers: str | None,
@@ -71,6 +77,13 @@ def command(
 
     What was written is checked against the source, run in float32, on a fixed text. Needs no torch.
     """
+    if via not in (None, "optimum"):
+        raise InvalidInput(
+            f"--via is {via!r}, but it must be optimum.", hint="Leave it out for our own graphs."
+        )
+    if via is not None and (draft or target != "bundle" or cuts is not None):
+        what = "--draft" if draft else "--cuts" if cuts is not None else f"--to {target}"
+        raise InvalidInput(f"{what} does not go with --via optimum, which writes bundles without cuts.")
     if minutes is not None and not draft:
         raise InvalidInput("--minutes goes with --draft.")
     if draft:
@@ -81,7 +94,7 @@ def command(
         _drafter(source, output, 3.0 if minutes is None else minutes, force=force, as_json=as_json)
     elif target == "bundle":
         _only_with("gguf", {"--prune-layers": prune_layers, "--imatrix-text": imatrix_text})
-        _to_bundle(source, output, quantize, cuts, context, force=force, as_json=as_json)
+        _to_bundle(source, output, quantize, via, cuts, context, force=force, as_json=as_json)
     elif target == "gguf":
         _only_with("bundle", {"--cuts": cuts, "--context": context})
         _to_gguf(source, output, quantize, prune_layers, imatrix_text, force=force, as_json=as_json)
@@ -126,6 +139,7 @@ def _to_bundle(
     source: Path,
     output: Path | None,
     quantize: str,
+    via: str | None,
     cuts: str | None,
     context: int | None,
     *,
@@ -148,7 +162,12 @@ def _to_bundle(
     began = time.perf_counter()
     line = ProgressLine(sys.stderr)
     try:
-        convert(source, output, quantize=quantize, name=name, cuts=layers, context=context, progress=line)
+        if via is not None:
+            from edgetts.export.optimum import convert_by_optimum
+
+            convert_by_optimum(source, output, quantize=quantize, name=name, context=context, progress=line)
+        else:
+            convert(source, output, quantize=quantize, name=name, cuts=layers, context=context, progress=line)
     finally:
         line.close()
     manifest = read_manifest(output)

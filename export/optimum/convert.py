@@ -21,7 +21,7 @@ from edgetts.bundle import (
 from edgetts.checksum import sha256_of
 from edgetts.errors import InvalidInput, ModelNotFound, UnsupportedModel
 from edgetts.export.checkpoint import card_licence
-from edgetts.export.draft import drafted
+from edgetts.export.writing import written_whole
 from edgetts.export.optimum.check import check_against, exported_logits, open_exported, text_tokens
 from edgetts.export.optimum.pack import pack
 from edgetts.export.optimum.process import Exported, export, need_optimum, quantise
@@ -62,7 +62,7 @@ def convert_by_optimum(
     source, destination = Path(source), Path(destination)
     _check_source(source)
     need_optimum()
-    with drafted(destination) as draft:
+    with written_whole(destination) as draft:
         scratch = draft / "scratch"
         scratch.mkdir()
         _write(

@@ -14,7 +14,7 @@ from edgetts.errors import InvalidInput, StorageError
 
 
 @contextmanager
-def drafted(destination: Path) -> Iterator[Path]:
+def written_whole(destination: Path) -> Iterator[Path]:
     """Give a new directory beside `destination` to write a bundle into; put it there at the end.
 
     The bundle appears whole or not at all; an existing one is replaced, and anything else is not. Raises
