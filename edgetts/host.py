@@ -37,7 +37,6 @@ class Host:
         self._session: Session | None = None
         # What speculation learns of the model and the device outlives an answer.
         self._lone: LoneDecoding | None = None
-        self._closed = False
 
     @property
     def opening(self) -> float:
@@ -48,8 +47,6 @@ class Host:
     def session(self) -> Session:
         with self._lock:
             if self._session is None:
-                if self._closed:
-                    raise InvalidInput("The engine is closed.", hint="Load the model again.")
                 self._session = self._opener()
             return self._session
 
@@ -79,8 +76,14 @@ class Host:
     def close(self) -> None:
         """Release the model. Closing twice does nothing."""
         with self._lock:
-            self._closed = True
+            # Guessers map the weights too.
+            self._guessers = self._draft_model = None
+            self._opener = _closed
             if self._lone is not None:
                 self._lone.close()
             if self._session is not None:
                 self._session.close()
+
+
+def _closed() -> Session:
+    raise InvalidInput("The engine is closed.", hint="Load the model again.")

@@ -29,12 +29,12 @@ from edgetts.errors import InvalidInput, UnsupportedModel
 from edgetts.export.blocks import Affine
 from edgetts.export.check import check_bundle
 from edgetts.export.checkpoint import Checkpoint, open_checkpoint
-from edgetts.export.writing import written_whole
 from edgetts.export.exits.shipped import find_shipped, install_shipped
 from edgetts.export.graph import SegmentGraph
 from edgetts.export.schemes import QUANTIZE_MODES, Scheme, make_scheme
 from edgetts.export.tokenizer import special_tokens_from_gguf, special_tokens_from_hf, tokenizer_from_gguf
 from edgetts.export.weights import WeightsFile
+from edgetts.export.writing import written_whole
 from edgetts.tokenizer import TokenizerFacts
 
 Progress = Callable[[str, float], None]

@@ -102,7 +102,7 @@ def test_tables_are_the_models_own_rows(family: str, quantize: str, tiny_bundle:
 def test_graphs_compute_what_the_networks_say(family: str, tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     tiny = tiny_bundle(family)
     bundle, made = with_guessers(tiny, tmp_path)
-    guessers = open_guessers("onnx", bundle, threads=1)
+    guessers = open_guessers(bundle, threads=1)
     assert guessers is not None
     assert guessers.kinds == {"recurrent", "parallel", "exit"}
     cut = tiny.manifest.cuts[1]
@@ -265,7 +265,7 @@ def test_training_again_replaces_the_guessers(tiny_bundle: TinyBundle, tmp_path:
     assert left == {one.file for one in second.guessers}
     assert not first & {path.name for path in (bundle / EXITS).iterdir()}
     assert not list(bundle.glob(".*"))
-    guessers = open_guessers("onnx", bundle)
+    guessers = open_guessers(bundle)
     assert guessers is not None
     assert guessers.kinds == {"recurrent"}
 
@@ -549,7 +549,7 @@ def test_shipped_guessers_are_the_trained_ones(tiny_bundle: TinyBundle, tmp_path
             np.testing.assert_allclose(one.inner, other.inner, atol=0.02)
             np.testing.assert_allclose(one.down, other.down, atol=0.02)
     assert [one.kind for one in note.guessers] == ["recurrent", "parallel", "exit"]
-    guessers = open_guessers("onnx", copy, threads=1)
+    guessers = open_guessers(copy, threads=1)
     assert guessers is not None
     assert guessers.exit(tiny.manifest.cuts[1]) is not None
 

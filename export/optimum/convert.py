@@ -21,12 +21,12 @@ from edgetts.bundle import (
 from edgetts.checksum import sha256_of
 from edgetts.errors import InvalidInput, ModelNotFound, UnsupportedModel
 from edgetts.export.checkpoint import card_licence
-from edgetts.export.writing import written_whole
 from edgetts.export.optimum.check import check_against, exported_logits, open_exported, text_tokens
 from edgetts.export.optimum.pack import pack
 from edgetts.export.optimum.process import Exported, export, need_optimum, quantise
 from edgetts.export.safetensors_file import read_json
 from edgetts.export.tokenizer import special_tokens_from_hf
+from edgetts.export.writing import written_whole
 from edgetts.runtimes.onnx.past_graph import PastGraph
 
 Progress = Callable[[str, float], None]
