@@ -67,6 +67,12 @@ def find_forms(
                 f"No runtime that has this model knows all of these options: {', '.join(options)}.",
                 hint="Leave some out, or name a runtime.",
             )
+    elif RUNTIMES[runtime].installed and not understands(runtime, options):
+        others = [name for name, one in RUNTIMES.items() if one.installed and understands(name, options)]
+        raise InvalidInput(
+            f"The {runtime} runtime does not know all of these options: {', '.join(options)}.",
+            hint=f"Take the runtime {' or '.join(others)}." if others else "Leave some out.",
+        )
     elif runtime == "llamacpp" and quantize is not None:
         raise InvalidInput(
             "llama.cpp runs a GGUF file as it is, so it cannot be quantised while it is loaded.",

@@ -419,3 +419,11 @@ def test_a_console_that_lacks_characters_gets_escapes(scripted: Callable[..., Sc
     scripted("5 €".encode())
     body = json.loads(CliRunner(charset="latin-1").invoke(main, ["ask", "Hello", "--json"]).stdout)
     assert body["text"] == " 5 €"
+
+
+def test_llamacpp_cannot_leave_early() -> None:
+    result = CliRunner().invoke(
+        main, ["ask", "Hi", "--runtime", "llamacpp", "--early-exit", "agreement=0.98"]
+    )
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--runtime onnx" in result.stderr

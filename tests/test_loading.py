@@ -110,7 +110,7 @@ def test_what_was_measured_on_a_busy_machine_is_not_kept(gguf: Path, monkeypatch
     for busy, measured in ((2.0, True), (2.0, True), (0.0, True), (0.0, False)):
         monkeypatch.setattr(loading, "cores_busy_elsewhere", lambda busy=busy: busy)
         said.clear()
-        edgetts.load(gguf, runtime="onnx", notify=said.append, threads=1).close()
+        edgetts.load(gguf, runtime="onnx", notify=said.append, threads=1, spin=False).close()
         assert any("Measuring" in sentence for sentence in said) == measured
         assert any("keep the processor busy" in sentence for sentence in said) == (busy > 1)
 
@@ -123,6 +123,14 @@ def test_auto_leaves_out_who_does_not_know_an_option(gguf: Path) -> None:
         assert [host.runtime for host in engine.hosts] == ["llamacpp"]
     with pytest.raises(InvalidInput, match="knows all of these options"):
         edgetts.load(gguf, spin=False, cache_type_k="f32")
+
+
+@needs_llamacpp
+def test_a_runtime_that_is_named_must_know_every_option(gguf: Path) -> None:
+    with pytest.raises(InvalidInput, match="Take the runtime onnx"):
+        edgetts.load(gguf, runtime="llamacpp", by_segment=True)
+    with pytest.raises(InvalidInput, match="Take the runtime llamacpp"):
+        edgetts.load(gguf, runtime="onnx", cache_type_k="f32")
 
 
 @needs_llamacpp

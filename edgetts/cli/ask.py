@@ -138,6 +138,11 @@ def command(question: str | None, **options: Any) -> None:
 
     settings = {} if options["threads"] is None else {"threads": options["threads"]}
     if decode.stops_at_cuts:
+        if options["runtime"] == "llamacpp":
+            raise InvalidInput(
+                "llama.cpp runs no first layers alone, which leaving early and the drafter exit need.",
+                hint="Take --runtime onnx.",
+            )
         settings["by_segment"] = True
     try:
         engine = load(
