@@ -25,7 +25,7 @@ test: setup-dev
 
 # llama-cpp-python is built from source, which takes minutes and a compiler: in an environment of its own.
 test-llamacpp: .venv-llamacpp/.installed
-	.venv-llamacpp/bin/python -m pytest tests/test_llamacpp*.py tests/test_to_gguf*.py tests/test_cli_export_gguf.py tests/test_loading.py
+	.venv-llamacpp/bin/python -m pytest tests/test_llamacpp*.py tests/test_to_gguf*.py tests/test_cli_export_gguf.py tests/test_loading.py tests/test_drafter_search.py
 .venv-llamacpp/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-llamacpp
 	.venv-llamacpp/bin/python -m pip install -qq --editable '.[llamacpp]'

@@ -43,8 +43,8 @@ from edgetts.checksum import sha256_of
 from edgetts.export import convert
 from edgetts.export.check import Divergence, reference_logits
 from edgetts.export.checkpoint import Checkpoint, open_checkpoint
-from edgetts.export.heads.own_text import draw_passages
-from edgetts.export.heads.prompts import prompts
+from edgetts.export.exits.own_text import draw_passages
+from edgetts.export.exits.prompts import prompts
 from edgetts.export.quantize import nearest, relative_error
 from edgetts.export.schemes import QUANTIZE_MODES, Stored, integer
 from edgetts.export.tokenizer import tokenizer_from_gguf

@@ -87,10 +87,12 @@ class ModelDrafter:
     def __init__(self, model: DraftModel, prompt: Sequence[int]) -> None:
         self._model = model
         self._known = list(prompt)
+        self._read = 0
 
     @property
     def cost(self) -> float:
-        return self._model.cost
+        """Seconds of a guess now: tokens that came while it was not asked have to be read first."""
+        return self._model.cost * max(1, len(self._known) - self._read)
 
     def propose(self, drafted: Sequence[int]) -> Proposal | None:
         if len(drafted) >= _DEEPEST:
@@ -98,6 +100,7 @@ class ModelDrafter:
         found = self._model.guess([*self._known, *drafted])
         if found is None:
             return None
+        self._read = len(self._known)
         token, probability = found
         return Proposal(token, *stated_kind(self.name, len(drafted), probability))
 

@@ -24,6 +24,8 @@ _CONFIDENT = 0.6
 _AHEAD = 3
 # Every so many passes a costly drafter is asked even if it did not pay of late.
 _PROBE = 32
+# Unless that takes more than this share of the time so far: a draft model has all the text to catch up on.
+_PROBE_SHARE = 0.03
 
 
 @dataclass(slots=True)
@@ -179,7 +181,8 @@ class Speculator:
 
     def _pays(self, drafter: Drafter, likeliest: float, outlook: _Outlook) -> bool:
         """Whether its guesses, as good as they were of late, promise more tokens a second than the draft so far."""
-        if not outlook.spent and self.tally.passes % _PROBE == 0:
+        probing = not outlook.spent and self.tally.passes % _PROBE == 0
+        if probing and drafter.cost <= _PROBE_SHARE * self.tally.seconds:
             # One that lost is looked at again: texts change.
             return True
         right = self._acceptance.typical(drafter.name)
