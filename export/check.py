@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetts.bundle import TOKENIZER, Check, read_manifest
+from edgetts.decoding.session import Session
 from edgetts.export.checkpoint import Checkpoint
 from edgetts.runtimes.onnx import OnnxSession
 from edgetts.runtimes.reference import Decoder, hidden_states
@@ -74,6 +75,17 @@ def check_bundle(directory: Path, checkpoint: Checkpoint, progress: Callable[[fl
     tokens = tokenizer.encode(TEXT, add_special_tokens=False).ids[: read_manifest(directory).context]
     reference = reference_logits(checkpoint, tokens, progress)
     session = OnnxSession.open(directory)
+    return compare(session, tokens, reference, "the source's weights in float32, plain NumPy")
+
+
+def compare(
+    session: Session,
+    tokens: list[int],
+    reference: Floats,
+    name: str,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Check:
+    """Run a session over tokens, in several passes, beside logits [T, V]; close it. name: whose they are."""
     try:
         branch, first = session.prefill(tokens[:1])
         total = Divergence.between(reference[:1], first[None], np.asarray(tokens[1:2], np.int64))
@@ -82,10 +94,11 @@ def check_bundle(directory: Path, checkpoint: Checkpoint, progress: Callable[[fl
             logits = session.extend(branch, part)
             following = np.asarray(tokens[at + 1 : at + 1 + len(part)], np.int64)
             total += Divergence.between(reference[at : at + len(part)], logits, following)
+            progress(min(1.0, (at + len(part)) / len(tokens)))
     finally:
         session.close()
     return Check(
-        reference="the source's weights in float32, plain NumPy",
+        reference=name,
         tokens=total.positions,
         mean_kl=total.kl / total.positions,
         top1=total.agreements / total.positions,

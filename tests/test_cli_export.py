@@ -6,24 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from exporting import export, refused
 from tiny import tiny_architecture, write_tiny_gguf
 
 from edgetts.bundle import read_manifest
-from edgetts.cli import main
-
-
-def export(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, ["export", *map(str, arguments)])
-
-
-def refused(result: Result, code: int, *words: str) -> None:
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    [line] = result.stderr.splitlines()[-1:]
-    assert line.startswith("edgetts: ")
-    for word in words:
-        assert word in line
 
 
 @pytest.fixture(scope="module")

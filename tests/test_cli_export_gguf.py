@@ -8,28 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from exporting import export, refused
 from tiny import tiny_architecture, write_tiny_gguf, write_tiny_hf
 
-from edgetts.cli import main
 from edgetts.export.checkpoint import open_checkpoint
 
 needs_llama = pytest.mark.skipif(
     importlib.util.find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed"
 )
-
-
-def export(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, ["export", *map(str, arguments)])
-
-
-def refused(result: Result, code: int, *words: str) -> None:
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    [line] = result.stderr.splitlines()[-1:]
-    assert line.startswith("edgetts: ")
-    for word in words:
-        assert word in line
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from edgetts.bundle import TOKENIZER, Check
 from edgetts.errors import RuntimeFailure, UnsupportedModel
-from edgetts.export.check import TEXT, Divergence
+from edgetts.export.check import TEXT, compare
 from edgetts.runtimes.onnx import ConcatenatingSession
 from edgetts.runtimes.onnx.graphs import LOAD_ERRORS, first_line
 from edgetts.runtimes.onnx.past_graph import NotSuchAGraph, PastGraph
 
 Floats = NDArray[np.float32]
-
-_STEP = 32
 
 
 def open_exported(graph: Path, name: str) -> PastGraph:
@@ -58,22 +56,5 @@ def check_against(
 ) -> Check:
     """Run the bundle over the text, in several passes, and compare."""
     session = ConcatenatingSession.open(directory)
-    try:
-        branch, first = session.prefill(tokens[:1])
-        total = Divergence.between(reference[:1], first[None], np.asarray(tokens[1:2], np.int64))
-        for at in range(1, len(tokens), _STEP):
-            part = tokens[at : at + _STEP]
-            following = np.asarray(tokens[at + 1 : at + 1 + len(part)], np.int64)
-            total += Divergence.between(
-                reference[at : at + len(part)], session.extend(branch, part), following
-            )
-            progress(min(1.0, (at + len(part)) / len(tokens)))
-    finally:
-        session.close()
-    return Check(
-        reference="the graph that optimum exported in float32, on ONNX Runtime",
-        tokens=total.positions,
-        mean_kl=total.kl / total.positions,
-        top1=total.agreements / total.positions,
-        largest=total.largest,
-    )
+    whose = "the graph that optimum exported in float32, on ONNX Runtime"
+    return compare(session, tokens, reference, whose, progress)

@@ -28,10 +28,10 @@ from edgetts.errors import (
     CorruptFile,
     InvalidInput,
     ModelNotFound,
-    PromptTooLong,
     RuntimeFailure,
     Unsupported,
 )
+from edgetts.runtimes.checks import check_prompt, check_room, check_tokens
 from edgetts.runtimes.llamacpp.cells import Cells, SequenceBranch
 from edgetts.runtimes.llamacpp.checked_load import check_kind, check_loads
 from edgetts.runtimes.llamacpp.context import ABORTED, DONE, FULL
@@ -130,11 +130,7 @@ class LlamaCppSession:
     def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
         with self._lock:
             self._check_tokens(tokens)
-            if len(tokens) > self._info.context:
-                raise PromptTooLong(
-                    f"The prompt has {len(tokens)} tokens, but the model's context holds {self._info.context}.",
-                    hint="Shorten the prompt.",
-                )
+            check_prompt(self._info, len(tokens))
             self._cells.make_room(len(tokens))
             [branch] = self._cells.new(1)
         try:
@@ -179,14 +175,14 @@ class LlamaCppSession:
             own = [self._own(branch) for branch in branches]
             if len({id(b) for b in own}) != len(own):
                 raise InvalidInput("A step takes each branch once.")
-            self._check_length(max(b.length for b in own) + 1)
+            check_room(self._info, max(b.length for b in own) + 1)
             return self._pass(own, tokens, len(tokens))
 
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
         with self._lock:
             own = self._own(branch)
             self._check_tokens(tokens)
-            self._check_length(own.length + len(tokens))
+            check_room(self._info, own.length + len(tokens))
             width = min(self._cells.context.size.batch, self._cells.context.size.outputs)
             if len(tokens) <= width:
                 return self._pass([own], tokens, len(tokens))
@@ -195,13 +191,13 @@ class LlamaCppSession:
     def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:
         with self._lock:
             own = self._own(branch)
-            self._check_length(own.length + len(tokens))
+            check_room(self._info, own.length + len(tokens))
             raise Unsupported(f"llama.cpp runs all layers of a model: a pass cannot stop at layer {cut}.")
 
     def complete(self, branch: Branch, tokens: Sequence[int] = ()) -> Logits:
         with self._lock:
             own = self._own(branch)
-            self._check_length(own.length + len(tokens))
+            check_room(self._info, own.length + len(tokens))
             raise Unsupported("llama.cpp runs all layers of a model: nothing is ever pending.")
 
     def features(self) -> Features:
@@ -254,7 +250,7 @@ class LlamaCppSession:
             raise CorruptFile(f"{path.name} is damaged: a token id lies outside the vocabulary.")
         with self._lock:
             self._check_open()
-            self._check_length(len(tokens))
+            check_room(self._info, len(tokens))
             self._cells.make_room(len(tokens))
             [branch] = self._cells.new(1)
             try:
@@ -393,16 +389,7 @@ class LlamaCppSession:
 
     def _check_tokens(self, tokens: Sequence[int]) -> None:
         self._check_open()
-        if not tokens:
-            raise InvalidInput("There are no tokens to run.")
-        if min(tokens) < 0 or max(tokens) >= self._info.vocab:
-            raise InvalidInput(f"A token id lies outside the vocabulary of {self._info.vocab}.")
-
-    def _check_length(self, length: int) -> None:
-        if length > self._info.context:
-            raise PromptTooLong(
-                f"A branch would reach {length} tokens, but the model's context holds {self._info.context}."
-            )
+        check_tokens(self._info, tokens)
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from edgetts.decoding.session import (
     Logits,
     SessionInfo,
 )
-from edgetts.errors import CorruptFile, InvalidInput, PromptTooLong, RuntimeFailure, Unsupported
+from edgetts.errors import CorruptFile, InvalidInput, RuntimeFailure, Unsupported
+from edgetts.runtimes.checks import check_prompt, check_room, check_tokens
 from edgetts.runtimes.onnx.cache import CacheLimit
 from edgetts.runtimes.onnx.graphs import first_line, load_graphs
 from edgetts.runtimes.onnx.options import OnnxOptions
@@ -127,12 +128,8 @@ class ConcatenatingSession:
     def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
         with self._lock:
             graph = self._open_graph()
-            self._check_tokens(tokens)
-            if len(tokens) > self._info.context:
-                raise PromptTooLong(
-                    f"The prompt has {len(tokens)} tokens, but the model's context holds {self._info.context}.",
-                    hint="Shorten the prompt.",
-                )
+            check_tokens(self._info, tokens)
+            check_prompt(self._info, len(tokens))
             branch = SharingBranch(self, graph.empty(), 0, 0)
             self._branches.add(branch)
             self._use(branch.block)
@@ -170,11 +167,11 @@ class ConcatenatingSession:
                 raise InvalidInput(
                     f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
                 )
-            self._check_tokens(tokens)
+            check_tokens(self._info, tokens)
             own = [self._own(branch)[0] for branch in branches]
             if len({id(b) for b in own}) != len(own):
                 raise InvalidInput("A step takes each branch once.")
-            self._check_room(max(b.length for b in own) + 1)
+            check_room(self._info, max(b.length for b in own) + 1)
             logits = np.empty((len(own), self._info.vocab), np.float32)
             # Beside each other where they lie beside each other already, so that less is copied.
             met: dict[int, int] = {}
@@ -195,8 +192,8 @@ class ConcatenatingSession:
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
         with self._lock:
             own, _ = self._own(branch)
-            self._check_tokens(tokens)
-            self._check_room(own.length + len(tokens))
+            check_tokens(self._info, tokens)
+            check_room(self._info, own.length + len(tokens))
             [found] = self._append([([own], np.asarray([tokens], np.int64))])
             logits: Logits = found[0]
             return logits
@@ -321,15 +318,3 @@ class ConcatenatingSession:
         if self._graph is None:
             raise InvalidInput("The session is closed.")
         return self._graph
-
-    def _check_tokens(self, tokens: Sequence[int]) -> None:
-        if not tokens:
-            raise InvalidInput("There are no tokens to run.")
-        if min(tokens) < 0 or max(tokens) >= self._info.vocab:
-            raise InvalidInput(f"A token id lies outside the vocabulary of {self._info.vocab}.")
-
-    def _check_room(self, length: int) -> None:
-        if length > self._info.context:
-            raise PromptTooLong(
-                f"A branch would reach {length} tokens, but the model's context holds {self._info.context}."
-            )

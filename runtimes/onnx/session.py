@@ -23,7 +23,8 @@ from edgetts.decoding.session import (
     Logits,
     SessionInfo,
 )
-from edgetts.errors import InvalidInput, PromptTooLong, RuntimeFailure, Unsupported
+from edgetts.errors import InvalidInput, RuntimeFailure, Unsupported
+from edgetts.runtimes.checks import check_prompt, check_room, check_tokens
 from edgetts.runtimes.onnx.cache import Arena, CachedBranch, CacheLimit, CacheShape
 from edgetts.runtimes.onnx.depths import Depths
 from edgetts.runtimes.onnx.graphs import first_line, open_graphs
@@ -112,11 +113,7 @@ class OnnxSession:
     def prefill(self, tokens: Sequence[int], cancel: Cancellation | None = None) -> tuple[Branch, Logits]:
         with self._lock:
             self._check_tokens(tokens)
-            if len(tokens) > self._info.context:
-                raise PromptTooLong(
-                    f"The prompt has {len(tokens)} tokens, but the model's context holds {self._info.context}.",
-                    hint="Shorten the prompt.",
-                )
+            check_prompt(self._info, len(tokens))
             arena = Arena.create(self._shape, self._limit, 1, len(tokens))
             branch = arena.place(0)
         try:
@@ -161,7 +158,7 @@ class OnnxSession:
             if len({id(b) for b in own}) != len(own):
                 raise InvalidInput("A step takes each branch once.")
             longest = max(b.length for b in own) + 1
-            self._check_room(longest)
+            check_room(self._info, longest)
             arena = self._together(own)
             arena.reserve(longest)
             first = arena.gather(own)
@@ -181,7 +178,7 @@ class OnnxSession:
         with self._lock:
             own, _ = self._whole(branch)
             self._check_tokens(tokens)
-            self._check_room(own.length + len(tokens))
+            check_room(self._info, own.length + len(tokens))
             return self._append(own, tokens, range(len(tokens)))
 
     def advance(self, branch: Branch, tokens: Sequence[int], cut: int) -> Features:
@@ -259,7 +256,7 @@ class OnnxSession:
         own, arena = self._own(branch)
         if tokens:
             self._check_tokens(tokens)
-        self._check_room(own.length + len(tokens))
+        check_room(self._info, own.length + len(tokens))
         arena.reserve(own.length + len(tokens))
         if own.depths is None:
             own.depths = Depths(len(self._graphs), own.length, self._arch.hidden)
@@ -381,13 +378,4 @@ class OnnxSession:
     def _check_tokens(self, tokens: Sequence[int]) -> None:
         if self._closed:
             raise InvalidInput("The session is closed.")
-        if not tokens:
-            raise InvalidInput("There are no tokens to run.")
-        if min(tokens) < 0 or max(tokens) >= self._info.vocab:
-            raise InvalidInput(f"A token id lies outside the vocabulary of {self._info.vocab}.")
-
-    def _check_room(self, length: int) -> None:
-        if length > self._info.context:
-            raise PromptTooLong(
-                f"A branch would reach {length} tokens, but the model's context holds {self._info.context}."
-            )
+        check_tokens(self._info, tokens)
