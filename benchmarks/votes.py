@@ -20,9 +20,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from edgetts.selection.aggregation import Tally, Vote, self_consistency
 from edgetts.selection.answers import extract
-from edgetts.selection.canonical import canonical_number
-from edgetts.selection.votes import Tally, Vote, self_consistency
+from edgetts.selection.answers.canonical import canonical_number
 
 SIZES = (1, 2, 4, 8, 16)
 ROWS = ("self-consistency", "ties shared", "naive regex, ties shared", "some sample right")

@@ -9,9 +9,9 @@ from edgetts.control.controller import Controller
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.trace import TokenDrawn
 from edgetts.meter import Meter
+from edgetts.selection.aggregation import Vote, self_consistency
 from edgetts.selection.answers import AnswerFormat, extract
 from edgetts.selection.stopping import vote_decided
-from edgetts.selection.votes import Vote, self_consistency
 from edgetts.tokenizer import Tokenizer
 from edgetts.transcript import Transcript
 from edgetts.types import (

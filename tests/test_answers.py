@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from edgetts.errors import InvalidInput
 from edgetts.selection.answers import SEARCHED_CHARS, AnswerFormat, Extracted, extract
-from edgetts.selection.canonical import canonical, canonical_choice, canonical_number, canonical_text
-from edgetts.selection.patterns import MAX_PATTERN_CHARS, REGEX_CHARS
+from edgetts.selection.answers.canonical import canonical, canonical_choice, canonical_number, canonical_text
+from edgetts.selection.answers.patterns import MAX_PATTERN_CHARS, REGEX_CHARS
 
 # --- canonical forms
 

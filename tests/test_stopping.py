@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.errors import InvalidInput
+from edgetts.selection.aggregation import Vote, self_consistency
 from edgetts.selection.stopping import vote_decided
-from edgetts.selection.votes import Vote, self_consistency
 
 
 def leaders_possible(counts: dict[str, int], remaining: int) -> set[str]:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.errors import InvalidInput
+from edgetts.selection.aggregation import VOTE_SHARE, Vote, self_consistency
 from edgetts.selection.answers import extract
-from edgetts.selection.votes import VOTE_SHARE, Vote, self_consistency
 from edgetts.types import Sample
 
 
@@ -141,8 +141,8 @@ def test_a_vote_is_made_of_a_sample_and_what_was_found_in_it() -> None:
     text = "The answer is 4."
     sample = Sample(3, (5, 6), (-0.5, -0.25), "length", greedy=False, text=text)
     vote = Vote.of(sample, extract(text))
-    assert vote == Vote(3, "4", -0.75, 2, complete=False, explicit=True)
-    assert Vote.of(sample, None) == Vote(3, None, -0.75, 2, complete=False, explicit=False)
+    assert vote == Vote(3, "4", -0.75, 2, complete=False, explicit=True, path=(5, 6))
+    assert Vote.of(sample, None) == Vote(3, None, -0.75, 2, complete=False, explicit=False, path=(5, 6))
 
 
 def test_bad_votes() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from edgetts.errors import InvalidInput
-from edgetts.selection.canonical import (
+from edgetts.selection.answers.canonical import (
     GROUPED_INTEGER,
     MAX_NUMBER_CHARS,
     SUPERSCRIPT,
@@ -23,7 +23,7 @@ from edgetts.selection.canonical import (
     canonical_number,
     canonical_text,
 )
-from edgetts.selection.patterns import REGEX_CHARS, compile_pattern
+from edgetts.selection.answers.patterns import REGEX_CHARS, compile_pattern
 
 FormatName = Literal["auto", "number", "choice", "boxed", "regex", "text", "none"]
 
