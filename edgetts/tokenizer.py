@@ -285,6 +285,13 @@ class TextStream:
         """End the stream; return U+FFFD for bytes that wait for a rest."""
         return self._stripped(self._utf8.decode(b"", final=True))
 
+    def fork(self) -> TextStream:
+        """Return a stream that continues from here, apart from this one."""
+        other = TextStream(self._tokenizer)
+        other._utf8.setstate(self._utf8.getstate())
+        other._strip_space = self._strip_space
+        return other
+
     def _stripped(self, text: str) -> str:
         if text and self._strip_space:
             self._strip_space = False
@@ -320,6 +327,12 @@ class StopMatcher:
         cut = len(self._held) - longest
         emit, self._held = self._held[:cut], self._held[cut:]
         return emit, False
+
+    def fork(self) -> StopMatcher:
+        """Return a matcher that continues from here, apart from this one."""
+        other = StopMatcher(self._stops)
+        other._held, other._stopped = self._held, self._stopped
+        return other
 
     def flush(self) -> str:
         """End the stream; return what was held back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 from edgetts.tokenizer import StopMatcher, TextStream, Tokenizer
 
@@ -35,6 +36,13 @@ class Transcript:
             self._pieces.append(rest)
             last += rest
         return last
+
+    def fork(self) -> Transcript:
+        """Return a transcript that continues from here, apart from this one."""
+        other = copy(self)
+        other._stream, other._matcher = self._stream.fork(), self._matcher.fork()
+        other._pieces = list(self._pieces)
+        return other
 
     def _keep(self, new: str) -> str:
         if self.stopped or not new:

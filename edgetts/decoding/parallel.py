@@ -1,8 +1,9 @@
 """Decode several samples of one prompt in lockstep: one pass a step, whatever their number.
 
 The caller owns the loop: it starts samples, steps, and ends them when it likes. A sample that the
-model ends leaves its place at once, and another may be started in it. How a sample that runs alone
-comes to its next tokens may be left to an `Alone`.
+model ends leaves its place at once, and another may be started in it. A sample may be paused, and be
+continued by several others that share what it has. How a sample that runs alone comes to its next
+tokens may be left to an `Alone`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from edgetts.decoding.trace import TokenDrawn, Trace
 from edgetts.errors import InvalidInput
 from edgetts.types import FinishReason, SamplingParams
 
+# Tokens read on in one pass: the logits of all of them are in memory at once.
+_READ = 64
+
 
 class ParallelDecoder:
     """Samples that continue one prefilled prompt. Frees every branch it was given or made when closed.
 
-    `alone` computes the tokens of a sample that runs alone; None decodes it as any other.
+    `alone` computes the tokens of a sample that runs alone; None decodes it as any other. keep_ended:
+    samples that ended keep their branches until they are released, so that they can be read on.
     """
 
     def __init__(
@@ -34,8 +39,11 @@ class ParallelDecoder:
         max_tokens: int,
         greedy_first: bool,
         alone: Alone | None = None,
+        keep_ended: bool = False,
     ) -> None:
         self._alone = alone
+        self._keep_ended = keep_ended
+        self._prompt_length = prompt.length
         self.last_width = 0
         """Tokens that the latest pass ran."""
         self._session = session
@@ -56,7 +64,7 @@ class ParallelDecoder:
     @property
     def generated(self) -> int:
         """Tokens drawn so far, by all samples."""
-        return sum(len(trace.tokens) for trace in self.traces.values())
+        return sum(trace.drawn for trace in self.traces.values())
 
     def start(self, count: int, *, last: bool = False) -> list[TokenDrawn]:
         """Start more samples and draw their first tokens.
@@ -76,16 +84,91 @@ class ParallelDecoder:
             self._prompt = None
         else:
             branches = self._session.fork(self._prompt, count)
-        drawn: list[TokenDrawn] = []
+        return self._begin(branches, self._logits)
+
+    def pause(self, sample: int) -> None:
+        """Run a sample no further for now; it keeps its branch, so that others can continue it."""
+        trace = self.traces[sample]
+        trace.paused = True
+        self._running.remove(trace)
+
+    def ready(self, samples: Sequence[int]) -> None:
+        """Run one pass over paused samples, so that they can be continued."""
+        waiting = [t for t in map(self.traces.__getitem__, samples) if t.following is None]
+        branches = [t.branch for t in waiting if t.branch is not None]
+        if not branches:
+            return
+        for branch in branches:
+            self._complete(branch)
+        self.last_width = len(branches)
+        rows = self._session.step(branches, [trace.tokens[-1] for trace in waiting])
+        for trace, row in zip(waiting, rows, strict=True):
+            trace.following = row.copy()
+
+    def branch_off(self, sample: int, count: int, *, last: bool) -> list[TokenDrawn]:
+        """Start `count` samples that continue a paused one which is ready, and draw their first tokens.
+
+        `last` says that none will continue it later, so that one of them may take its branch.
+        """
+        parent = self.traces[sample]
+        if parent.branch is None or parent.following is None:
+            raise InvalidInput(f"Sample {sample} cannot be continued: it is not paused and ready.")
+        branches: list[Branch] = []
+        if count > last:
+            branches = self._session.fork(parent.branch, count - last)
+        logits = parent.following
+        if last:
+            branches.append(parent.branch)
+            parent.branch = parent.following = None
+        return self._begin(branches, logits, parent)
+
+    def release(self, sample: int) -> None:
+        """Free the branch of a sample that runs no more; it cannot be continued or read on then."""
+        trace = self.traces[sample]
+        if trace in self._running:
+            raise InvalidInput(f"Sample {sample} is still running.")
+        self._free(trace)
+
+    def read_on(self, sample: int, tokens: Sequence[int]) -> Logits:
+        """Return the logits [V] of what would follow a sample if `tokens` came next; nothing else changes.
+
+        The sample is paused, or ended and kept. Works on a copy of its branch.
+        """
+        trace = self.traces[sample]
+        if trace.branch is None:
+            raise InvalidInput(f"Sample {sample} cannot be read on: its branch was given back.")
+        self._complete(trace.branch)
+        (copy,) = self._session.fork(trace.branch, 1)
+        try:
+            held = copy.length - self._prompt_length
+            if held > len(trace.tokens):
+                # A stop string took the last ones back.
+                self._session.truncate(copy, self._prompt_length + len(trace.tokens))
+                held = len(trace.tokens)
+            rest = [*trace.tokens[held:], *tokens]
+            for begin in range(0, len(rest), _READ):
+                logits = self._session.extend(copy, rest[begin : begin + _READ])
+            return logits[-1].copy()
+        finally:
+            self._session.free(copy)
+
+    def _begin(
+        self, branches: Sequence[Branch], logits: Logits, parent: Trace | None = None
+    ) -> list[TokenDrawn]:
+        """Start a sample on each branch, and draw its first token from the logits."""
+        begun: list[Trace] = []
         for branch in branches:
             index = len(self.traces)
             greedy = index == 0 and self._greedy_first
-            sampler = Sampler(self._params, index, greedy=greedy, prompt=self._prompt_tokens)
-            trace = Trace(index, sampler, branch)
+            before = [] if parent is None else parent.tokens
+            seen = [*self._prompt_tokens, *before] if self._params.repetition_penalty != 1 else ()
+            sampler = Sampler(self._params, index, greedy=greedy, prompt=seen)
+            trace = Trace(index, sampler, branch, list(before), inherited=len(before))
+            trace.logprobs += [] if parent is None else parent.logprobs
             self.traces[index] = trace
-            self._running.append(trace)
-        for trace in self._running[-count:]:
-            drawn.append(self._draw(trace, self._logits))
+            begun.append(trace)
+        self._running += begun
+        drawn = [self._draw(trace, logits) for trace in begun]
         self._evict()
         return drawn
 
@@ -102,8 +185,7 @@ class ParallelDecoder:
         else:
             branches = [trace.branch for trace in running if trace.branch is not None]
             for branch in branches:
-                if branch.pending:  # it ran alone until now, and left the network early
-                    self._session.complete(branch)
+                self._complete(branch)
             self.last_width = len(branches)
             logits = self._session.step(branches, [trace.tokens[-1] for trace in running])
             drawn = [self._draw(trace, row) for trace, row in zip(running, logits, strict=True)]
@@ -128,6 +210,8 @@ class ParallelDecoder:
             trace.finish = reason
         elif trace.finish is None:
             trace.finish = reason
+        if trace.paused and not self._keep_ended:
+            self._free(trace)
         self._evict()
 
     def close(self) -> None:
@@ -135,6 +219,8 @@ class ParallelDecoder:
         for trace in self._running:
             trace.finish = trace.finish or "cancelled"
         self._evict()
+        for trace in self.traces.values():
+            self._free(trace)
         if self._prompt is not None:
             self._session.free(self._prompt)
             self._prompt = None
@@ -169,9 +255,17 @@ class ParallelDecoder:
         drawn, self.last_width = alone.step(situation)
         return drawn
 
+    def _complete(self, branch: Branch) -> None:
+        if branch.pending:  # it ran alone until now, and left the network early
+            self._session.complete(branch)
+
     def _evict(self) -> None:
         for trace in [t for t in self._running if t.finish is not None]:
             self._running.remove(trace)
-            if trace.branch is not None:
-                branch, trace.branch = trace.branch, None
-                self._session.free(branch)
+            if not self._keep_ended:
+                self._free(trace)
+
+    def _free(self, trace: Trace) -> None:
+        if trace.branch is not None:
+            branch, trace.branch = trace.branch, None
+            self._session.free(branch)
