@@ -1,105 +1,312 @@
-"""What more samples are worth: replay recorded samples through extraction and the vote, without a model.
+"""What more samples are worth, and which vote makes most of them: replay recorded samples, without a model.
 
-    python benchmarks/votes.py TRACES.jsonl
+    python benchmarks/votes.py TRACES.jsonl --tokenizer MODEL.edge
 
-Accuracy at k samples is the mean over problems and over subsets of k of a problem's samples: all of
-them for one sample and for all, otherwise `--subsets` random ones (seeded). "ties shared" gives each
-of m tied answers 1/m of the credit, which is what breaking ties by chance expects. "naive regex" is
-the same with a plain pattern for the answer, for comparison. The last line is JSON.
+Accuracy at n samples is the mean over problems and over subsets of n of a problem's samples: all of
+them for one sample and for all, otherwise at least `--subsets` random ones (seeded, the same for every vote).
+Settings of aggregators are tuned on the problems of even index, by the mean accuracy at 4, 8 and 16,
+and reported on the others; then each half with the settings of the other half, together; then the
+default settings. Intervals are 95%, by resampling problems; "against majority" resamples the
+difference, problem by problem. "reaches" is the number of samples, interpolated, with which a vote
+has the accuracy that majority has with all.
+
+Recordings hold no scores, so that best-of-n and its relatives are given the mean token probability as
+one, unless a sample has a "score"; a sample may have "passed", a verifier's verdict, without which
+"verified" is left out. "ties shared" gives each of m tied answers 1/m of the credit, which is what
+breaking ties by chance expects. "some sample right" is what a perfect choice would reach. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import random
-import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from edgetts.selection.aggregation import Tally, Vote, self_consistency
+import numpy as np
+
+from edgetts.bundle import read_manifest
+from edgetts.errors import InvalidInput
+from edgetts.selection.aggregation import AGGREGATORS, Aggregator, Vote, make_aggregator, self_consistency
 from edgetts.selection.answers import extract
-from edgetts.selection.answers.canonical import canonical_number
+from edgetts.tokenizer import TextStream, Tokenizer
 
 SIZES = (1, 2, 4, 8, 16)
-ROWS = ("self-consistency", "ties shared", "naive regex, ties shared", "some sample right")
+TUNED_AT = (4, 8, 16)
+GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
+    "probability": {"temperature": (2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02)},
+    "confidence": {"temperature": (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)},
+    "likelihood": {"per_token": (False, True)},
+    "rpc": {"probability": ("mean", "path"), "prune_from": (0, 8)},
+    "shortest_few": {"keep": (1, 2, 3, 5, 8)},
+    "length_filtered": {"groups": (2, 3, 4), "keep": (1, 2, 3)},
+    "best_of_majority": {"alpha": (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)},
+}
+"""What is tried of each aggregator that has settings."""
+RESAMPLES = 2000
+
+Share = Callable[[Sequence[Vote], Set["str | None"]], float]
+"""Given votes and which answers are right: how much credit the choice deserves, 0 to 1."""
+Column = np.ndarray[Any, np.dtype[np.float64]]
+Credit = dict[str, Column]
+"""Of each row of a table, the mean credit, [problems, sizes]."""
 
 
-def naive(text: str) -> str | None:
-    number = r"-?\d[\d,]*\.?\d*"
-    for pattern in (rf"\\boxed\{{[^}}\d-]*({number})", rf"(?i)answer is\D{{0,20}}?({number})", f"({number})"):
-        if found := re.findall(pattern, text):
-            return canonical_number(found[-1])
-    return None
-
-
-def subsets(indices: Sequence[int], size: int, count: int, rng: random.Random) -> Iterator[Sequence[int]]:
-    if size == 1:
-        yield from ([index] for index in indices)
-    elif size == len(indices):
-        yield indices
-    else:
-        yield from (rng.sample(indices, size) for _ in range(count))
+class Problem(NamedTuple):
+    number: int
+    truth: str
+    votes: list[Vote]
 
 
 def right(answer: str | None, truth: str) -> bool:
     try:
         return answer is not None and Fraction(answer) == Fraction(truth)
     except ValueError:  # the answer is text
-        return False
+        return answer == truth
 
 
-def shared_credit(tally: Tally, truth: str) -> float:
-    tied = [answer for answer, votes in tally.counts.items() if votes == tally.counts[tally.answer or ""]]
-    return sum(right(answer, truth) for answer in tied) / len(tied)
+def answer_logprob(
+    sample: Mapping[str, Any], span: tuple[int, int], tokenizer: Tokenizer
+) -> tuple[float, int]:
+    """Sum the log-probs of the tokens that spell the characters of the span."""
+    stream, end, spelling = TextStream(tokenizer), 0, []
+    for token, logprob in zip(sample["tokens"], sample["logprobs"], strict=True):
+        start, end = end, end + len(stream.push(token))
+        if start < span[1] and end > span[0]:
+            spelling.append(logprob)
+    if not spelling or end < len(sample["text"]):
+        raise SystemExit("The tokenizer is not the one that the samples were recorded with.")
+    return math.fsum(spelling), len(spelling)
 
 
-def replay(path: Path, count: int, seed: int) -> dict[str, Any]:
+def read(path: Path, tokenizer: Tokenizer | None) -> list[Problem]:
+    problems = []
     with path.open(encoding="utf-8") as lines:
-        problems = [record for record in map(json.loads, lines) if record.get("kind") != "header"]
-    sizes = [size for size in SIZES if size <= min(len(problem["samples"]) for problem in problems)]
-    accuracy = {row: dict.fromkeys(sizes, 0.0) for row in ROWS}
-    rng = random.Random(seed)  # noqa: S311  # not for secrets
-    for problem in problems:
-        votes, naive_votes = [], []
-        for index, sample in enumerate(problem["samples"]):
-            found = extract(sample["text"], complete=sample["finished"])
-            logprob, tokens = math.fsum(sample["logprobs"]), len(sample["tokens"])
-            stated = found is not None and found.explicit
-            answer = found.canonical if found else None
-            votes.append(Vote(index, answer, logprob, tokens, sample["finished"], stated))
-            naive_votes.append(Vote(index, naive(sample["text"]), logprob, tokens))
-        for size in sizes:
-            drawn = list(subsets(range(len(votes)), size, count, rng))
-            for chosen in drawn:
-                credit = 1 / len(drawn) / len(problems)
-                tally = self_consistency([votes[i] for i in chosen])
-                plain = self_consistency([naive_votes[i] for i in chosen])
-                truth = problem["answer"]
-                accuracy["self-consistency"][size] += credit * right(tally.answer, truth)
-                accuracy["some sample right"][size] += credit * any(right(a, truth) for a in tally.counts)
-                if tally.counts:
-                    accuracy["ties shared"][size] += credit * shared_credit(tally, truth)
-                if plain.counts:
-                    accuracy["naive regex, ties shared"][size] += credit * shared_credit(plain, truth)
-    accuracy = {row: {size: round(share, 4) for size, share in of.items()} for row, of in accuracy.items()}
-    return {"problems": len(problems), "subsets": count, "seed": seed, "accuracy": accuracy}
+        for record in map(json.loads, lines):
+            if record.get("kind") == "header":
+                continue
+            votes = []
+            for index, sample in enumerate(record["samples"]):
+                found = extract(sample["text"], complete=sample["finished"])
+                logprob, tokens = math.fsum(sample["logprobs"]), len(sample["tokens"])
+                of_answer: tuple[float | None, int] = (None, 0)
+                if tokenizer and found:
+                    of_answer = answer_logprob(sample, found.span, tokenizer)
+                votes.append(
+                    Vote(
+                        index,
+                        found.canonical if found else None,
+                        logprob,
+                        tokens,
+                        sample["finished"],
+                        found is not None and found.explicit,
+                        *of_answer,
+                        tuple(sample["tokens"]),
+                        sample.get("score", math.exp(min(0.0, logprob / tokens)) if tokens else 0.0),
+                        sample.get("passed"),
+                    )
+                )
+            problems.append(Problem(record["index"], record["answer"], votes))
+    return problems
+
+
+def specs(name: str) -> list[str]:
+    """Every combination of an aggregator's settings that is one, its default first and once."""
+    found = [name]
+    for key, values in GRID.get(name, {}).items():
+        found = [f"{spec}{',' if '=' in spec else ':'}{key}={value}" for spec in found for value in values]
+    made = {make_aggregator(name): name}
+    for spec in found:
+        with contextlib.suppress(InvalidInput):  # settings that contradict each other
+            made.setdefault(make_aggregator(spec), spec)
+    return list(made.values())
+
+
+def subsets(problem: Problem, size: int, count: int, seed: int) -> Iterator[list[Vote]]:
+    """Deal shuffled samples out in hands of one size, so that every sample is drawn about equally often."""
+    votes, rng = problem.votes, random.Random(f"{seed} {problem.number} {size}")  # noqa: S311  # no secret
+    hands = len(votes) // size
+    deals = 1 if size in (1, len(votes)) else -(-count // hands)
+    for _ in range(deals):
+        dealt = rng.sample(votes, len(votes))
+        yield from (dealt[hand * size : (hand + 1) * size] for hand in range(hands))
+
+
+class Replay:
+    """Some problems, and how often each vote is right on them; what was worked out once is kept."""
+
+    def __init__(self, problems: Sequence[Problem], count: int, seed: int) -> None:
+        self.problems, self.count, self.seed = problems, count, seed
+        self._known: dict[tuple[str, int], Column] = {}
+
+    def credit(self, rows: Iterable[str], sizes: Sequence[int]) -> Credit:
+        return {row: np.stack([self._column(row, size) for size in sizes], axis=1) for row in rows}
+
+    def _column(self, row: str, size: int) -> Column:
+        if (row, size) not in self._known:
+            share = SHARES.get(row) or decided_by(make_aggregator(row))
+            column = []
+            for problem in self.problems:
+                correct = {vote.answer for vote in problem.votes if right(vote.answer, problem.truth)}
+                drawn = [share(votes, correct) for votes in subsets(problem, size, self.count, self.seed)]
+                column.append(math.fsum(drawn) / len(drawn))
+            self._known[row, size] = np.asarray(column)
+        return self._known[row, size]
+
+
+def decided_by(aggregator: Aggregator) -> Share:
+    return lambda votes, correct: float(aggregator(votes).answer in correct)
+
+
+def ties_shared(votes: Sequence[Vote], correct: Set[str | None]) -> float:
+    counts = self_consistency(votes).counts
+    tied = [answer for answer, n in counts.items() if n == max(counts.values())]
+    return sum(answer in correct for answer in tied) / max(1, len(tied))
+
+
+def some_right(votes: Sequence[Vote], correct: Set[str | None]) -> float:
+    return float(any(answer in correct for answer in self_consistency(votes).counts))
+
+
+SHARES: Mapping[str, Share] = {"ties shared": ties_shared, "some sample right": some_right}
+"""Rows that no aggregator decides."""
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return round(float(low), 4), round(float(high), 4)
+
+
+def reaches(curve: np.ndarray[Any, Any], level: float) -> float:
+    """Interpolate the number of samples with which a curve over 1, 2, 3, ... comes to a level; infinite if never."""
+    for n, value in enumerate(curve, start=1):
+        if value >= level - 1e-12:
+            before = curve[n - 2] if n > 1 else value
+            return n if n == 1 else n - 1 + float((level - before) / (value - before))
+    return math.inf
+
+
+def summary(credit: Credit, sizes: Sequence[int], seed: int) -> dict[str, Any]:
+    """Means and intervals at SIZES, and what a curve over 1, 2, 3, ... samples needs."""
+    result: dict[str, Any] = {}
+    majority = credit["majority"]
+    draws = np.random.default_rng(seed).integers(0, len(majority), (RESAMPLES, len(majority)))
+    for row, values in credit.items():
+        columns = [sizes.index(size) for size in SIZES if size in sizes]
+        means, gains = values.mean(0), (values - majority).mean(0)
+        boot = values[draws].mean(1)
+        gained = (values - majority)[draws].mean(1)
+        result[row] = {
+            "accuracy": {sizes[c]: round(float(means[c]), 4) for c in columns},
+            "interval": {sizes[c]: interval(boot[:, c]) for c in columns},
+            "against majority": {
+                sizes[c]: (round(float(gains[c]), 4), *interval(gained[:, c])) for c in columns
+            },
+        }
+        levels = majority[draws].mean(1)[:, -1]
+        needed = [reaches(curve, level) for curve, level in zip(boot, levels, strict=True)]
+        ends = np.quantile(needed, (0.025, 0.975), method="nearest")
+        result[row]["reaches"] = [
+            None if math.isinf(n) else round(float(n), 1)
+            for n in (reaches(means, float(majority.mean(0)[-1])), *ends)
+        ]
+    return result
+
+
+def show(title: str, table: Mapping[str, Any]) -> None:
+    sizes = list(next(iter(table.values()))["accuracy"])
+    print(f"\n{title}\n{'samples':>32}", *(f"{size:>19}" for size in sizes), "  reaches")
+    for row, of in table.items():
+        shares = [(of["accuracy"][size], *of["interval"][size]) for size in sizes]
+        cells = ["{:.1f} [{:.1f}, {:.1f}]".format(*(100 * x for x in share)) for share in shares]
+        first, low, high = ("-" if n is None else n for n in of["reaches"])
+        print(f"{row:>32}", *(f"{cell:>19}" for cell in cells), f"  {first} [{low}, {high}]")
+    print(f"{'against majority, points':>32}")
+    for row, of in table.items():
+        gains = [of["against majority"][size] for size in sizes]
+        cells = ["{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * x for x in gain)) for gain in gains]
+        print(f"{row:>32}", *(f"{cell:>19}" for cell in cells))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("traces", type=Path)
-    parser.add_argument("--subsets", type=int, default=100)
+    parser.add_argument("--subsets", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    result = replay(arguments.traces, arguments.subsets, arguments.seed)
-    sizes = list(result["accuracy"][ROWS[0]])
-    print(f"{'samples':>26}", *(f"{size:>6}" for size in sizes))
-    for row in ROWS:
-        print(f"{row:>26}", *(f"{100 * result['accuracy'][row][size]:5.1f}%" for size in sizes))
+    parser.add_argument("--tokenizer", type=Path, help="a bundle; without it 'likelihood' is left out")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="these aggregators beside majority, not all"
+    )
+    options = parser.parse_args()
+    began = time.monotonic()
+    tokenizer = None
+    if options.tokenizer:
+        facts = read_manifest(options.tokenizer).tokenizer
+        tokenizer = Tokenizer.load(options.tokenizer / "tokenizer.json", facts)
+    problems = read(options.traces, tokenizer)
+    most = min(len(problem.votes) for problem in problems)
+    judged = any(vote.passed is not None for problem in problems for vote in problem.votes)
+    left_out = {"auto", *([] if tokenizer else ["likelihood"]), *([] if judged else ["verified"])}
+    for name in options.only or ():
+        make_aggregator(name)  # says so where there is none
+    wanted = {"majority", *options.only} if options.only else AGGREGATORS
+    names = [name for name in AGGREGATORS if name in wanted and name not in left_out]
+
+    sizes = list(range(1, most + 1))
+
+    sizes, tuned_at = list(range(1, most + 1)), [n for n in TUNED_AT if n <= most]
+    even = Replay([p for p in problems if p.number % 2 == 0], options.subsets, options.seed)
+    odd = Replay([p for p in problems if p.number % 2], options.subsets, options.seed)
+
+    def tune(half: Replay) -> tuple[dict[str, str], dict[str, float]]:
+        """The best settings of every aggregator, and the score of all that were tried."""
+        tried = half.credit([spec for name in names for spec in specs(name)], tuned_at)
+        score = {row: float(values.mean()) for row, values in tried.items()}
+        return {name: max(specs(name), key=lambda spec: score[spec]) for name in names}, score
+
+    def together(of_even: Mapping[str, str], of_odd: Mapping[str, str]) -> Credit:
+        halves = (even.credit(of_even.values(), sizes), odd.credit(of_odd.values(), sizes))
+        return {row: np.concatenate([halves[0][of_even[row]], halves[1][of_odd[row]]]) for row in of_odd}
+
+    (best, score), (best_of_odd, _) = tune(even), tune(odd)
+    winner = max(best.values(), key=lambda spec: score[spec])
+    itself = {row: row for row in (*names, *SHARES)}
+    held_out = odd.credit([*best.values(), *SHARES], sizes)
+    crossed = together({**itself, **best_of_odd}, {**itself, **best})
+    plain = together(itself, itself)
+    tables = {
+        f"Tuned on {len(even.problems)} problems, reported on the other {len(odd.problems)}": held_out,
+        f"Each half with settings tuned on the other, {len(problems)} problems": crossed,
+        f"Default settings, {len(problems)} problems": plain,
+    }
+    summaries = {title: summary(credit, sizes, options.seed) for title, credit in tables.items()}
+    for title, table in summaries.items():
+        show(title, table)
+    reported, _, _ = summaries.values()
+    first, low, high = ("more" if n is None else n for n in reported[winner]["reaches"])
+    print(f"\nBest on the tuning half: {winner}. It reaches majority of {most} with {first} samples", end=" ")
+    print(f"[{low}, {high}] on the other half. {time.monotonic() - began:.0f} s.")
+    result = {
+        "traces": options.traces.name,
+        "problems": len(problems),
+        "subsets": options.subsets,
+        "seed": options.seed,
+        "accuracy": {
+            "self-consistency" if row == "majority" else row: of["accuracy"]
+            for row, of in summaries[list(tables)[-1]].items()
+        },
+        "tuning": {row: round(value, 4) for row, value in score.items()},
+        "best": winner,
+        "settings": best,
+        "settings of the other half": best_of_odd,
+        "tables": summaries,
+    }
     print(json.dumps(result))
 
 

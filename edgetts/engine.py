@@ -12,7 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgetts.answering import Answering
+from edgetts.answering.choosing import Choosing
+from edgetts.answering.following import conclude, follow
+from edgetts.answering.judge import Judge
+from edgetts.answering.resolving import resolve
+from edgetts.answering.run import Run
+from edgetts.answering.texts import Texts
 from edgetts.budget import Budget
 from edgetts.chat import ChatTemplate, Message, encode_chat
 from edgetts.control.choice import Offer, best_offer, lone_gain
@@ -29,6 +34,10 @@ from edgetts.host import Host
 from edgetts.meter import Meter
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
+from edgetts.selection.confidence.calibration import Calibration
+from edgetts.selection.search.tree import Task
+from edgetts.selection.strategies import Strategy
+from edgetts.selection.verification.verifier import Verifier
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import (
     Answer,
@@ -117,13 +126,22 @@ class Engine:
         system: str | None = None,
         answer_format: AnswerFormat | str = "auto",
         decode: DecodeParams | DecodeMode = "plain",
+        strategy: Strategy | str | None = None,
+        verifier: Verifier | str | None = None,
+        calibration: Calibration | str | Path | None = None,
+        risk: float | None = None,
         cancel: Cancellation | None = None,
     ) -> Answer:
         """Answer a question, or the last message of a chat, within a budget.
 
         Without a budget one sample is drawn. `answer_format` says how answers are found in texts
         when several samples vote: see `AnswerFormat.parse`. `decode` chooses how tokens are computed,
-        not which, unless it names another acceptance rule. When `cancel` is requested, the answer is what there is by then. Raises InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits.
+        not which, unless it names another acceptance rule. strategy: what samples are spent on, by name or
+        as settings (`edgetts.selection.strategies`); None is a vote, or with a verifier drawing until one passes.
+        verifier: checks every sample's text. calibration: makes the confidence a probability of being right.
+        risk: what a wrong answer costs where a right one is worth 1; the answer is left empty where confidence
+        is too low for it. When `cancel` is requested, the answer is what there is by then. Raises
+        InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits, and what a calibration's file is refused for.
         """
         for event in self.stream(
             prompt,
@@ -132,6 +150,10 @@ class Engine:
             system=system,
             answer_format=answer_format,
             decode=decode,
+            strategy=strategy,
+            verifier=verifier,
+            calibration=calibration,
+            risk=risk,
             cancel=cancel,
         ):
             if isinstance(event, Finished):
@@ -147,6 +169,10 @@ class Engine:
         system: str | None = None,
         answer_format: AnswerFormat | str = "auto",
         decode: DecodeParams | DecodeMode = "plain",
+        strategy: Strategy | str | None = None,
+        verifier: Verifier | str | None = None,
+        calibration: Calibration | str | Path | None = None,
+        risk: float | None = None,
         cancel: Cancellation | None = None,
     ) -> Iterator[Event]:
         """Answer as `answer` does, yielding events: plans, text, finished samples, and Finished last.
@@ -163,38 +189,75 @@ class Engine:
         if self._closed:
             raise InvalidInput("The engine is closed.", hint="Load the model again.")
         meter = Meter(self._clock)
-        tokens = encode_chat(self.tokenizer, self._template, _messages(prompt, system))
+        choosing = resolve(
+            strategy, verifier, calibration, risk, answer_format, sampling, self.session.capabilities
+        )
+        messages = _messages(prompt, system)
+        tokens = encode_chat(self.tokenizer, self._template, messages)
         meter.prompt_tokens = len(tokens)
-        host, considered = self._choose(tokens, budget, sampling, decode, meter.began)
+        host, considered = self._choose(tokens, budget, sampling, decode, choosing, meter.began)
         controller = Controller(budget, CostModel(host.times), self._clock, meter.began)
-        alone = host.lone.make(decode)
+        # A step ends where its text does, so that a pass draws one token of it.
+        alone = None if choosing.steps else host.lone.make(decode)
         if isinstance(alone, SpeculativeDecoder):
             meter.speculation = alone.summary
         elif alone is not None:
             meter.early_exits = alone.summary
         drafts = isinstance(alone, SpeculativeDecoder)
-        request = self._request(tokens, sampling, host, host.session.info, drafts)
+        request = self._request(tokens, sampling, host, host.session.info, drafts, choosing)
         plan = controller.make_plan(replace(request, considered=considered))
+        judge = Judge(self.tokenizer, self._template, messages, tokens)
         # From here on it is a generator: what was wrong was said at the call.
         return self._run(
-            tokens, host.session, plan, controller, budget, sampling, answer_format, alone, cancel, meter
+            tokens,
+            messages[-1].content,
+            host.session,
+            plan,
+            controller,
+            budget,
+            sampling,
+            choosing,
+            alone,
+            judge,
+            cancel,
+            meter,
         )
 
     def _run(
         self,
         tokens: list[int],
+        question: str,
         session: Session,
         plan: Plan,
         controller: Controller,
         budget: Budget,
         sampling: SamplingParams,
-        answer_format: AnswerFormat,
+        choosing: Choosing,
         alone: Alone | None,
+        judge: Judge,
         cancel: Cancellation,
         meter: Meter,
     ) -> Iterator[Event]:
         yield PlanMade(plan)
-        run = Answering(self.tokenizer, sampling, answer_format, plan)
+        texts = Texts(self.tokenizer, sampling, choosing, question)
+
+        def made(stop: StopReason, detail: str = "") -> Answer:
+            samples = tuple(texts.samples[i] for i in sorted(texts.samples))
+            return Answer(
+                text="",
+                answer=None,
+                confidence=None,
+                confidence_source="none: there is no sample",
+                samples=samples,
+                plan=plan,
+                revisions=tuple(controller.revisions),
+                usage=meter.usage(samples, None),
+                stop_reason=stop,
+                model=self.model,
+                budget=budget.to_json(),
+                stop_detail=detail,
+            )
+
         try:
             with self._alarm(controller.deadline, cancel) as guard:
                 branch, logits = session.prefill(tokens, guard)
@@ -203,8 +266,7 @@ class Engine:
                 session.free(branch)
                 raise Cancelled
         except Cancelled:
-            early: StopReason = "cancelled" if cancel.requested else "deadline"
-            yield Finished(run.answer(early, controller, meter, self.model, budget))
+            yield Finished(made("cancelled" if cancel.requested else "deadline"))
             return
         decoder = ParallelDecoder(
             session,
@@ -213,44 +275,36 @@ class Engine:
             sampling,
             prompt_tokens=tokens,
             max_tokens=plan.max_tokens,
-            greedy_first=plan.samples > 1 or sampling.temperature is None,
+            greedy_first=not choosing.steps and (plan.samples > 1 or sampling.temperature is None),
             alone=alone,
+            keep_ended=choosing.scorer is not None and choosing.scorer.judges,
         )
+        # Who may abstain does not show what it may take back.
+        streams = plan.samples == 1 and choosing.abstention is None
+        run = Run(
+            texts,
+            decoder,
+            controller,
+            meter,
+            judge,
+            self._clock,
+            lambda: cancel.requested,
+            streams=streams,
+        )
+        search = choosing.strategy.start(Task(plan.samples, sampling.seed, question))
         try:
-            first = min(plan.width, plan.samples)
-            drawn = decoder.start(first, last=first == plan.samples)
-            while True:
-                meter.tokens_drawn(decoder.generated)
-                yield from run.take(drawn, decoder)
-                for length in run.new_lengths():
-                    controller.observe_end(length)
-                    self._lengths.append(length)
-                if (stop := run.decided(cancel.requested)) is not None:
-                    break
-                running = {i: len(decoder.traces[i].tokens) for i in decoder.active}
-                do = controller.direct(running, len(decoder.traces), decoder.generated, decoder.widest)
-                for sample in do.cut:
-                    decoder.end(sample, do.reason)
-                if do.cut and controller.plan is not plan:
-                    plan = controller.plan
-                    yield PlanMade(plan)
-                if do.stop is not None:
-                    stop = do.stop
-                    break
-                if do.start:
-                    last = len(decoder.traces) + do.start == plan.samples
-                    drawn = decoder.start(do.start, last=last)
-                    continue
-                began = self._clock()
-                drawn = decoder.step(do.most)
-                controller.observe_pass(decoder.last_width, self._clock() - began)
-            yield from run.end(decoder, stop)
+            yield from follow(run, search, choosing)
         finally:
             if not self._closed:  # the session has freed every branch with the model
                 decoder.close()
-        answer = run.answer(stop, controller, meter, self.model, budget)
-        if plan.samples > 1 and answer.text:
-            yield TextDelta(answer.text, run.chosen)
+        self._lengths.extend(run.lengths)
+        answer = made(run.stop or "complete", run.detail)
+        if votes := texts.votes():
+            tally = search.choose(votes)
+            usage = meter.usage(answer.samples, texts.samples[tally.sample])
+            answer = conclude(replace(answer, usage=usage), votes, tally, choosing)
+            if not streams and answer.text:
+                yield TextDelta(answer.text, tally.sample)
         yield Finished(answer)
 
     def close(self) -> None:
@@ -270,7 +324,13 @@ class Engine:
         self.close()
 
     def _choose(
-        self, tokens: list[int], budget: Budget, sampling: SamplingParams, decode: DecodeParams, began: float
+        self,
+        tokens: list[int],
+        budget: Budget,
+        sampling: SamplingParams,
+        decode: DecodeParams,
+        choosing: Choosing,
+        began: float,
     ) -> tuple[Host, dict[str, float]]:
         """Return the runtime to answer with, and the seconds predicted for each there is a choice of."""
         hosts = [host for host in self.hosts if host.can(decode)]
@@ -280,7 +340,7 @@ class Engine:
         offers: dict[str, Offer] = {}
         for host in hosts:
             # A runtime that is not open yet has the same model.
-            request = self._request(tokens, sampling, host, self.session.info, drafts)
+            request = self._request(tokens, sampling, host, self.session.info, drafts, choosing)
             controller = Controller(budget, CostModel(host.times), self._clock, began + host.opening)
             offers[host.runtime] = Offer(host.runtime, controller.make_plan(request), host.opening)
         chosen = best_offer(list(offers.values()))
@@ -288,7 +348,13 @@ class Engine:
         return next(host for host in hosts if host.runtime == chosen.runtime), considered
 
     def _request(
-        self, tokens: list[int], sampling: SamplingParams, host: Host, info: SessionInfo, drafts: bool
+        self,
+        tokens: list[int],
+        sampling: SamplingParams,
+        host: Host,
+        info: SessionInfo,
+        drafts: bool,
+        choosing: Choosing,
     ) -> Request:
         room = info.context - len(tokens)
         if room < 1:
@@ -310,6 +376,10 @@ class Engine:
             deterministic=sampling.temperature == 0,
             tokens_per_pass=_TOKENS_PER_PASS if drafts else 1.0,
             gain=lone_gain(host.times, host.guess_rate) if drafts else 1.0,
+            strategy=choosing.strategy.name if choosing.named else "",
+            most=choosing.strategy.most,
+            stops=choosing.strategy.stops,
+            steps=choosing.steps,
         )
 
     def _expected_length(self) -> int:

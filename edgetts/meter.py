@@ -15,14 +15,18 @@ class Meter:
         self._clock = clock
         self.began = clock()
         self.prompt_tokens = 0
+        self.scoring_tokens = 0
+        """Tokens read to have texts judged."""
         self.speculation: Callable[[], Speculation | None] = lambda: None
         self.early_exits: Callable[[], EarlyExits | None] = lambda: None
         """Asked for its sum at the end."""
         self._first: float | None = None
         self._at_first = 0
+        self._generated = 0
 
     def tokens_drawn(self, generated: int) -> None:
         """Note that so many tokens are drawn in all; the first call marks the first token."""
+        self._generated = generated
         if self._first is None and generated:
             self._first = self._clock()
             self._at_first = generated
@@ -30,7 +34,8 @@ class Meter:
     def usage(self, samples: Sequence[Sample], chosen: Sample | None) -> Usage:
         """Sum up."""
         now = self._clock()
-        generated = sum(len(sample.tokens) for sample in samples)
+        # Samples may share tokens, and partial answers that were given up are no samples.
+        generated = self._generated
         kept = len(chosen.tokens) if chosen is not None else 0
         rate = None
         if self._first is not None and now > self._first and generated > self._at_first:
@@ -42,6 +47,7 @@ class Meter:
             answer_tokens=kept,
             discarded_tokens=generated - kept,
             samples=len(samples),
+            scoring_tokens=self.scoring_tokens,
             time_to_first_token=None if self._first is None else self._first - self.began,
             tokens_per_second=rate,
             peak_memory_bytes=peak_memory_bytes(),

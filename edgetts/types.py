@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 from edgetts.errors import InvalidInput
 
 FinishReason = Literal["end", "stop", "length", "deadline", "budget", "pruned", "cancelled"]
-StopReason = Literal["complete", "vote-decided", "deadline", "tokens", "cancelled"]
+StopReason = Literal["complete", "decided", "deadline", "tokens", "cancelled"]
+"""complete: everything planned was done. decided: a stopping rule said that more would not help."""
 DecodeMode = Literal["auto", "plain", "speculative"]
 """auto: speculate where it is expected to be faster. speculative: verify every guess there is."""
 AcceptanceRule = Literal["exact", "rejection", "typical"]
@@ -159,6 +160,13 @@ class Sample:
     greedy: bool
     text: str = ""
     answer: str | None = None
+    """The canonical answer found in the text."""
+    score: float | None = None
+    """A scorer's probability that it is right; None where none was asked."""
+    passed: bool | None = None
+    """What a verifier said of it; None where none was asked, or it could not tell."""
+    verdict: str = ""
+    """The verifier's reason."""
 
     @property
     def complete(self) -> bool:
@@ -246,13 +254,15 @@ class Usage:
     answer_tokens: int
     """Tokens of the sample that became the answer."""
     discarded_tokens: int
-    """Generated tokens of every other sample."""
+    """Generated tokens of everything else."""
     samples: int
     time_to_first_token: float | None
     tokens_per_second: float | None
     """Generated tokens of all samples over the time after the first token."""
     peak_memory_bytes: int
     """The process's largest resident size so far."""
+    scoring_tokens: int = 0
+    """Tokens read to have the model judge texts; they count towards a budget of tokens."""
     joules: float | None = None
     joules_source: str | None = None
     speculation: Speculation | None = None
@@ -266,7 +276,7 @@ class Plan:
     """What is about to be computed, and what it should take. Printed like EXPLAIN."""
 
     runtime: str
-    strategy: Literal["single", "self-consistency"]
+    strategy: str
     samples: int
     width: int
     """Branches decoded in one pass."""
@@ -300,6 +310,11 @@ class Answer:
     stop_reason: StopReason
     model: str
     budget: dict[str, float | int | None] = field(default_factory=dict)
+    stop_detail: str = ""
+    """What the stopping rule said, where one ended it."""
+    abstained: bool = False
+    """Whether text and answer are left empty since the confidence is too low for the risk; the samples are there."""
+    abstention_reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -330,10 +345,19 @@ class SampleDone:
 
 
 @dataclass(frozen=True, slots=True)
+class StepsTaken:
+    """A step of a search: partial answers that are open now, and answers that have ended so far."""
+
+    depth: int
+    open: int
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event of a stream."""
 
     answer: Answer
 
 
-Event = TextDelta | PlanMade | SampleDone | Finished
+Event = TextDelta | PlanMade | SampleDone | StepsTaken | Finished

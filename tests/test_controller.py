@@ -134,13 +134,13 @@ def test_a_vote_stops_as_soon_as_it_cannot_change_and_not_before(tiny_tokenizer:
     # of seven: four sevens beat one nine and two that are open.
     scripts = [says(9 if i == 3 else 7, 10 * i) for i in range(7)]
     run = Run(tiny_tokenizer, Budget(samples=7), scripts)
-    assert run.answer.stop_reason == "vote-decided"
+    assert run.answer.stop_reason == "decided"
     assert run.answer.answer == "7"
     assert [s.finish_reason for s in run.answer.samples] == ["end"] * 5 + ["pruned"] * 2
     # Without the last seven, three to one with three open can still be turned.
     scripts[4] = says(9, 40)
     run = Run(tiny_tokenizer, Budget(samples=7), scripts)
-    assert run.answer.stop_reason == "vote-decided"
+    assert run.answer.stop_reason == "decided"
     assert [s.finish_reason for s in run.answer.samples] == ["end"] * 6 + ["pruned"]
 
 
@@ -155,7 +155,7 @@ def test_stopping_early_never_changes_who_wins(
     scripts = [says(answer, length) for answer, length in zip(answers, lengths, strict=True)]
     answer = Run(tiny_tokenizer, Budget(samples=len(answers)), scripts).answer
     counts = sorted((answers.count(value), value) for value in set(answers))
-    if answer.stop_reason == "vote-decided":
+    if answer.stop_reason == "decided":
         assert answer.answer == str(counts[-1][1])
         assert len(counts) == 1 or counts[-1][0] > counts[-2][0]
     else:

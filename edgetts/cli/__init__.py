@@ -12,8 +12,10 @@ import click
 
 from edgetts.errors import EdgettsError, StorageError
 
-COMMANDS = ("ask", "pull", "ls", "show", "rm", "export", "exits", "doctor")
+COMMANDS = ("ask", "eval", "runs", "pull", "ls", "show", "rm", "export", "exits", "doctor")
 INTERRUPTED = 130
+ABSTAINED = 9
+"""Exit code of `ask --risk` where no answer is given."""
 
 
 class _LazyGroup(click.Group):

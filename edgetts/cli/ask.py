@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from edgetts.cli import INTERRUPTED
+from edgetts.cli import ABSTAINED, INTERRUPTED
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
     from edgetts.decoding.session import Cancellation
-    from edgetts.types import Answer, DecodeParams, Event, Plan
+    from edgetts.types import Answer, DecodeParams, Event, Plan, Sample
 
 
 @click.command("ask")
@@ -49,6 +49,26 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     help="How to find the answer to vote on: auto, number, choice, boxed, text, none, or regex:PATTERN.",
+)
+@click.option(
+    "--strategy",
+    help="What samples are spent on: greedy, self_consistency, best_of_n, particle, rebase, a_star, beam; settings "
+    "follow a colon: self_consistency:aggregator=rpc,stop=posterior:0.95. Default: a vote, or best_of_n with --verify.",
+)
+@click.option(
+    "--verify",
+    help="Check every sample: arithmetic, regex:PATTERN, schema:FILE, tests:FILE.py, examples, program; a plus sign "
+    "joins several. Without --strategy, samples are drawn until one passes.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(dir_okay=False),
+    help="A file that makes the confidence a probability of being right (see edgetts runs confidence).",
+)
+@click.option(
+    "--risk",
+    type=float,
+    help="What a wrong answer costs, where a right one is worth 1: give none where confidence is too low for it.",
 )
 @click.option("--quantize", help="How to store weights if a conversion is needed: keep, int4, int8 or fp32.")
 @click.option(
@@ -166,6 +186,10 @@ def command(question: str | None, **options: Any) -> None:
             system=options["system"],
             answer_format=answer_format,
             decode=decode,
+            strategy=options["strategy"],
+            verifier=options["verify"],
+            calibration=options["calibration"],
+            risk=options["risk"],
             cancel=cancel,
         )
         stream = _is_terminal(sys.stdout) if options["stream"] is None else options["stream"]
@@ -174,13 +198,16 @@ def command(question: str | None, **options: Any) -> None:
         import json
 
         click.echo(json.dumps(answer.to_json()))
-    elif not stream:
+    elif not stream and not answer.abstained:
         click.echo(answer.text)
     if options["show_samples"] and not options["as_json"]:
         _show_samples(answer)
     _show_usage(answer)
     if answer.stop_reason == "cancelled":
         click.get_current_context().exit(INTERRUPTED)
+    if answer.abstained:
+        click.echo(f"edgetts: no answer is given: {answer.abstention_reason}.", err=True)
+        click.get_current_context().exit(ABSTAINED)
 
 
 def _decode(options: dict[str, Any]) -> DecodeParams:
@@ -249,20 +276,21 @@ def _interrupts(cancel: Cancellation) -> Iterator[None]:
 
 
 def _show(events: Iterator[Event], *, stream: bool) -> Answer:
-    from edgetts.types import Finished, PlanMade, SampleDone, TextDelta
+    from edgetts.types import Finished, PlanMade, SampleDone, StepsTaken, TextDelta
 
     progress = _is_terminal(sys.stderr)
     for event in events:
         if isinstance(event, PlanMade):
             click.echo(_plan_line(event.plan), err=True)
         elif isinstance(event, SampleDone) and progress and event.planned > 1:
-            found = f": {event.sample.answer}" if event.sample.answer is not None else ""
-            click.echo(f"sample {event.done} of {event.planned}{found}", err=True)
+            click.echo(f"sample {event.done} of {event.planned}{_judged(event.sample)}", err=True)
+        elif isinstance(event, StepsTaken) and progress:
+            click.echo(f"step {event.depth}: {event.open} open, {event.ended} ended", err=True)
         elif isinstance(event, TextDelta) and stream:
             click.echo(event.text, nl=False)
             sys.stdout.flush()
         elif isinstance(event, Finished):
-            if stream:
+            if stream and not event.answer.abstained:
                 click.echo()
             return event.answer
     raise AssertionError("a stream ends with Finished")
@@ -270,6 +298,8 @@ def _show(events: Iterator[Event], *, stream: bool) -> Answer:
 
 def _plan_line(plan: Plan) -> str:
     many = f"{plan.samples} samples, {plan.width} at a time" if plan.samples > 1 else "one sample"
+    if plan.samples > 1 and plan.strategy != "self_consistency":
+        many = f"{plan.strategy} over {many}"
     about = (
         "" if plan.predicted_seconds is None else f", about {plan.predicted_seconds:.1f} s ({plan.source})"
     )
@@ -284,18 +314,29 @@ def _plan_line(plan: Plan) -> str:
 
 def _show_samples(answer: Answer) -> None:
     for sample in answer.samples:
-        found = "no answer" if sample.answer is None else sample.answer
         click.echo(
-            f"\n--- sample {sample.index}: {found} ({sample.finish_reason}, {len(sample.tokens)} tokens)"
+            f"\n--- sample {sample.index}{_judged(sample)} ({sample.finish_reason}, {len(sample.tokens)} tokens)"
         )
         click.echo(sample.text)
 
 
+def _judged(sample: Sample) -> str:
+    """Say what a sample answers, and what a verifier and a scorer say of it."""
+    said = "no answer" if sample.answer is None else " ".join(sample.answer.split())[:80]
+    if sample.passed is not None:
+        said += f", {'passed' if sample.passed else 'failed'}"
+        said += f" ({sample.verdict})" if sample.verdict else ""
+    return f": {said}" + ("" if sample.score is None else f", score {sample.score:.2f}")
+
+
 def _show_usage(answer: Answer) -> None:
     usage = answer.usage
-    parts = [f"{usage.seconds:.2f} s", f"stopped: {answer.stop_reason}"]
+    why = answer.stop_reason + (f" ({answer.stop_detail})" if answer.stop_detail else "")
+    parts = [f"{usage.seconds:.2f} s", f"stopped: {why}"]
     parts.append("1 sample" if usage.samples == 1 else f"{usage.samples} samples")
     parts.append(f"{usage.generated_tokens} tokens for a prompt of {usage.prompt_tokens}")
+    if usage.scoring_tokens:
+        parts.append(f"{usage.scoring_tokens} more to judge texts")
     if usage.tokens_per_second is not None:
         parts.append(f"{usage.tokens_per_second:.1f} tokens/s")
     if usage.time_to_first_token is not None:

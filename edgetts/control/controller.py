@@ -74,17 +74,34 @@ class Controller:
         """Take in the length of a sample that the model ended."""
         self._finished_lengths.append(tokens)
 
+    def may_pass(self, width: int, spent: int, tokens: int) -> StopReason | None:
+        """Return what forbids a pass over `width` tokens that spends `tokens` of the budget; None if nothing does.
+
+        spent: tokens of the budget spent so far.
+        """
+        if self._deadline is not None and self._clock() + self._cost.step_bound(width) > self._deadline:
+            return "deadline"
+        if self._budget.tokens is not None and spent + tokens > self._budget.tokens:
+            return "tokens"
+        return None
+
     def direct(
-        self, running: Mapping[int, int], started: int, generated: int, widest: int | None = None
+        self,
+        running: Mapping[int, int],
+        started: int,
+        generated: int,
+        widest: int | None = None,
+        wanted: int | None = None,
     ) -> Directive:
         """Say what to do before the next pass.
 
         running: tokens so far of each running sample, the one to keep longest first. started:
-        samples started so far. generated: tokens drawn so far, by all. widest: tokens that the next
-        pass may run; None is one for each sample.
+        samples started so far. generated: tokens of the budget spent so far. widest: tokens that the next
+        pass may run; None is one for each sample. wanted: samples to start in all; None is the plan's.
         """
         now = self._clock()
-        if not running and started >= self.plan.samples:
+        wanted = self.plan.samples if wanted is None else wanted
+        if not running and started >= wanted:
             spent = self._budget.tokens is not None and generated >= self._budget.tokens
             # What ended in the budget's last token was complete only if the model itself ended it.
             return Directive(stop="tokens" if spent and len(self._finished_lengths) < started else "complete")
@@ -100,7 +117,7 @@ class Controller:
                 return Directive(cut=cut, reason="budget")
         if cut := self._too_slow(running, now):
             return Directive(cut=cut)
-        start = self._refill(len(running), started, generated, now)
+        start = self._refill(len(running), wanted - started, generated, now)
         if not running and not start:
             # Samples are missing, but what is left of the budget is too little for another.
             poor = left is not None and left < max(1, self._expected_tokens())
@@ -114,8 +131,8 @@ class Controller:
             return min(cap, self._expected)
         return min(cap, sorted(self._finished_lengths)[len(self._finished_lengths) // 2])
 
-    def _refill(self, width: int, started: int, generated: int, now: float) -> int:
-        free = min(self.plan.width - width, self.plan.samples - started)
+    def _refill(self, width: int, missing: int, generated: int, now: float) -> int:
+        free = min(self.plan.width - width, missing)
         expected = self._expected_tokens()
         if self._budget.tokens is not None:
             free = min(free, (self._budget.tokens - generated) // max(1, expected) - width)

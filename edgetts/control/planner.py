@@ -15,6 +15,8 @@ MAX_SAMPLES = 16
 """Samples a budget of time or tokens is spent on at most, unless the caller asks for more."""
 MAX_WIDTH = 16
 """Branches in one pass; beyond it a pass costs as much more as it yields."""
+DEFAULT_SAMPLES = 8
+"""Samples of a strategy that was asked for by name, where no budget says how many."""
 # Rows of the cache grow ahead of need by this many tokens.
 _CACHE_SLACK = 320
 # Of the time before a deadline, the share kept for what no curve predicts.
@@ -33,7 +35,8 @@ class Request:
     memory_free: what the device has left now. seconds: until the deadline, None without one.
     deterministic: every sample would be the same. tokens_per_pass: what a sample alone may get at most
     from a pass, typically. gain: how many times faster than by passes of its own it is expected to be.
-    considered: seconds predicted for each runtime that there was a choice of.
+    considered: seconds predicted for each runtime that there was a choice of. strategy: its name, "" where none
+    was asked for; most: samples it can use; stops: when it ends; steps: all its samples are open at once.
     """
 
     prompt: int
@@ -49,6 +52,10 @@ class Request:
     tokens_per_pass: float = 1.0
     gain: float = 1.0
     considered: dict[str, float] = field(default_factory=dict)
+    strategy: str = ""
+    most: int | None = None
+    stops: str = ""
+    steps: bool = False
 
 
 def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
@@ -59,9 +66,9 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
             hint="Give the budget in seconds or tokens.",
         )
     cap = min(request.max_tokens or DEFAULT_MAX_TOKENS, request.room)
-    wanted, reason = _wanted(budget)
+    wanted, reason = _wanted(budget, request)
     if request.deterministic and wanted > 1:
-        if budget.samples is not None:
+        if budget.samples is not None or request.strategy:
             raise InvalidInput(
                 f"At temperature 0 all {wanted} samples would be the same.",
                 hint="Leave the temperature out, or ask for one sample.",
@@ -78,6 +85,9 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
     width, cap, kept = _within_memory(budget, request, wanted, width, cap)
     if kept < wanted:
         wanted, reason = kept, "the memory allows one answer"
+    if request.steps and width < min(wanted, MAX_WIDTH):
+        # Partial answers stay in memory while others run.
+        wanted, reason = width, f"the budget allows {width} partial answers at once"
     rounds = -(-wanted // width)
     seconds = None
     if request.seconds is not None:
@@ -89,18 +99,20 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
             longest = min(seconds / cost.step(1), _ENDLESS) * _ROOM * request.tokens_per_pass
             cap = max(1, min(cap, round(longest)))
         rounds = max(1, min(-(-wanted // width), possible // max(1, min(cap, request.expected))))
+        if request.steps:
+            rounds, wanted = 1, min(wanted, width)
         if budget.samples is None and width * rounds < wanted:
             wanted = width * rounds
             reason = f"{request.seconds:.1f} s allow {wanted} answers of about {request.expected} tokens"
     typical = min(cap, request.expected) / (request.gain if width == 1 else 1.0)
     return Plan(
         runtime=request.runtime,
-        strategy="self-consistency" if wanted > 1 else "single",
+        strategy=request.strategy or ("self_consistency" if wanted > 1 else "single"),
         samples=wanted,
         width=width,
         rounds=rounds,
         max_tokens=cap,
-        stop_rule="when the vote cannot change" if wanted > 1 else "when the model ends",
+        stop_rule=request.stops if wanted > 1 else "when the model ends",
         predicted_seconds=cost.prefill(request.prompt) + rounds * typical * cost.step(width),
         step_seconds=cost.step(width),
         source=cost.provenance,
@@ -109,11 +121,21 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
     )
 
 
-def _wanted(budget: Budget) -> tuple[int, str]:
+def _wanted(budget: Budget, request: Request) -> tuple[int, str]:
+    most = request.most
     if budget.samples is not None:
+        if most is not None and budget.samples > most:
+            raise InvalidInput(
+                f"The strategy {request.strategy!r} uses at most {most} of the {budget.samples} samples asked for.",
+                hint="Ask for fewer, or take another strategy.",
+            )
         return budget.samples, f"{budget.samples} samples were asked for"
+    if most is not None:
+        return most, f"{request.strategy} draws {most}"
     if budget.seconds is not None or budget.tokens is not None:
         return MAX_SAMPLES, f"the budget allows {MAX_SAMPLES} samples"
+    if request.strategy:
+        return DEFAULT_SAMPLES, f"{request.strategy} takes {DEFAULT_SAMPLES} where no budget is given"
     return 1, "no budget was given, so one sample"
 
 

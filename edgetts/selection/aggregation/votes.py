@@ -45,6 +45,17 @@ class Vote:
             )
         if math.isnan(self.logprob) or self.logprob == math.inf:
             raise InvalidInput(f"The log-prob of sample {self.sample} is {self.logprob}, which is none.")
+        if self.answer_logprob is not None and not self.answer_logprob < math.inf:
+            raise InvalidInput(
+                f"The answer's log-prob in sample {self.sample} is {self.answer_logprob}, which is none."
+            )
+        if self.answer_tokens < 0:
+            raise InvalidInput(f"An answer's tokens ({self.answer_tokens}) must not be negative.")
+        if self.score is not None and not 0 <= self.score <= 1:
+            raise InvalidInput(
+                f"The score of sample {self.sample} is {self.score}, but it must be from 0 to 1.",
+                hint="A scorer returns the probability that the text is right.",
+            )
 
     @classmethod
     def of(cls, sample: Sample, found: Extracted | None) -> Vote:
@@ -84,8 +95,8 @@ class Tally:
     """The outcome of a vote.
 
     `answer` is None where no vote counted; `sample` is the index of the sample to show in any case.
-    `counts` (votes for each) and `distribution` (what the aggregator believes of each, of sum 1) run from the
-    winner down. `confidence` is the winner's share of the distribution, and None with fewer than two counted
+    `counts` (votes for each) and `distribution` (what the aggregator believes of each, of sum 1) have the same
+    answers and run from the winner down; one that the aggregator left out has its votes and 0. `confidence` is the winner's share of the distribution, and None with fewer than two counted
     votes: one voice cannot agree or disagree. `confidence_source` names the aggregator.
     """
 

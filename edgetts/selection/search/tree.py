@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from edgetts.selection.aggregation.votes import Tally, Vote
+from edgetts.selection.stopping.rule import Pruning, StoppingRule
 
-ROOT = 0
-"""The node that is the prompt alone."""
+ROOT = -1
+"""The node that is the prompt alone. Others count from 0: a node's id is the index of its sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,15 @@ class Grow:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Have `total` whole samples in all, those there are included. Fewer than are running: no new ones."""
+    """Have `total` whole samples in all, those there are included, or fewer where a rule or the budget ends it.
+
+    stop: asked each time samples ended; whatever it says ends the search. prune: asked now and then which
+    samples that are still running to give up.
+    """
 
     total: int
+    stop: StoppingRule | None = None
+    prune: Pruning | None = None
 
 
 Move = Grow | Draw

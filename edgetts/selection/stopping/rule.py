@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from edgetts.selection.aggregation.votes import Vote
@@ -24,4 +25,25 @@ class StoppingRule(Protocol):
 
         remaining: samples that may still come, those running included; 0 is no reason to stop.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A sample under way: its token ids, and their log-probs in nats."""
+
+    sample: int
+    tokens: Sequence[int]
+    logprobs: Sequence[float]
+
+
+@runtime_checkable
+class Pruning(Protocol):
+    """Look at the samples under way, every few tokens."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prune(self, running: Sequence[Running], ended: Sequence[Running]) -> frozenset[int]:
+        """Return the samples (by their index) that are not worth going on with. `ended` are those that ended."""
         ...

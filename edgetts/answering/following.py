@@ -1,0 +1,77 @@
+"""Follow a search move by move, and make an answer of what there is when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from edgetts.answering.choosing import Choosing
+from edgetts.answering.drawing import draw
+from edgetts.answering.growing import grow
+from edgetts.answering.run import Run
+from edgetts.errors import InvalidInput
+from edgetts.selection.aggregation import Tally, Vote
+from edgetts.selection.search.tree import Draw, Node, Search
+from edgetts.types import Answer, Event, FinishReason, StopReason
+
+_CUT_BY: dict[StopReason, FinishReason] = {
+    "complete": "pruned",
+    "decided": "pruned",
+    "deadline": "deadline",
+    "tokens": "budget",
+    "cancelled": "cancelled",
+}
+
+
+def follow(run: Run, search: Search, choosing: Choosing) -> Iterator[Event]:
+    """Do what the search asks until it ends, or the budget does; `run` holds what there is then."""
+    splitter = choosing.strategy.splitter
+    move = search.next(())
+    while move is not None:
+        nodes: Sequence[Node]
+        if isinstance(move, Draw):
+            before = set(run.texts.samples)
+            yield from draw(run, move, all_there_is=splitter is None)
+            nodes = [run.node(i) for i in sorted(set(run.texts.samples) - before)]
+        elif splitter is None:
+            raise InvalidInput(
+                f"The strategy {choosing.strategy.name!r} grows steps, but does not say where steps end.",
+                hint="Give it a splitter.",
+            )
+        else:
+            nodes = yield from grow(run, move, splitter, scored=choosing.scorer is not None)
+        if run.stop is not None:
+            break
+        move = search.next(nodes)
+    reason = _CUT_BY[run.stop or "complete"]
+    if splitter is None:
+        for sample in run.decoder.active:
+            run.decoder.end(sample, reason)
+        yield from run.close_ended()
+        return
+    # Partial answers count where they are all there is.
+    for sample in (*run.decoder.active, *run.open):
+        if run.texts.samples:
+            run.give_up(sample)
+        else:
+            run.decoder.end(sample, reason)
+    yield from run.close_ended()
+
+
+def conclude(answer: Answer, votes: Sequence[Vote], tally: Tally, choosing: Choosing) -> Answer:
+    """Fill in what the vote says: the text, the answer, how sure to be of it, and whether to give it at all."""
+    chosen = next(sample for sample in answer.samples if sample.index == tally.sample)
+    confidence, source = tally.confidence, tally.confidence_source
+    if len(votes) == 1:
+        confidence, source = None, "none: one sample has nothing to agree with"
+    if choosing.calibration is not None:
+        confidence, source = choosing.calibration.confidence(votes, tally), choosing.calibration.source
+    made = replace(
+        answer, text=chosen.text, answer=tally.answer, confidence=confidence, confidence_source=source
+    )
+    if choosing.abstention is None:
+        return made
+    decision = choosing.abstention.decide(confidence)
+    if decision.answer:
+        return made
+    return replace(made, text="", answer=None, abstained=True, abstention_reason=decision.reason)

@@ -1,0 +1,90 @@
+"""Grow partial answers by a step each, in lockstep, on forks of what they share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from dataclasses import replace
+
+from edgetts.answering.run import Run
+from edgetts.errors import InvalidInput
+from edgetts.selection.search.splitter import StepSplitter
+from edgetts.selection.search.tree import ROOT, Grow, Node
+from edgetts.types import Event, StepsTaken
+
+# What is thought of a partial answer that could not be scored.
+_UNKNOWN = 0.5
+
+
+def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Generator[Event, None, list[Node]]:
+    """Continue nodes by one step; return their children, in order, those that ended included.
+
+    Fewer where the budget ended first. Raises InvalidInput for a node that cannot be grown.
+    """
+    decoder, controller = run.decoder, run.controller
+    _check(run, move)
+    for node in sorted(move.drop):
+        run.give_up(node)
+    parents = [parent for parent, copies in move.copies.items() if copies > 0]
+    width = max(1, controller.plan.width)
+    known = [parent for parent in parents if parent != ROOT]
+    for begin in range(0, len(known), width):
+        if (stop := controller.may_pass(width, run.spent, 0)) is not None:
+            run.stop = stop
+            return []
+        began = run.clock()
+        decoder.ready(known[begin : begin + width])
+        controller.observe_pass(decoder.last_width, run.clock() - began)
+    waiting = deque((parent, move.copies[parent]) for parent in parents)
+    children: list[int] = []
+    opened: dict[int, str] = {}
+    while waiting or decoder.active:
+        drawn = []
+        while waiting and len(decoder.active) < width:
+            parent, copies = waiting.popleft()
+            count = min(copies, width - len(decoder.active))
+            if count < copies:
+                waiting.appendleft((parent, copies - count))
+            if parent == ROOT:
+                started = decoder.start(count)
+            else:
+                started = decoder.branch_off(parent, count, last=count == copies)
+            for one in started:
+                run.adopt(one.sample, parent)
+                children.append(one.sample)
+            drawn += started
+        if not drawn:
+            stop = "cancelled" if run.cancelled() else None
+            stop = stop or controller.may_pass(len(decoder.active), run.spent, len(decoder.active))
+            if stop is not None:
+                run.stop = stop
+                return []
+            drawn = run.step(None)
+        yield from run.take(drawn)
+        for sample in decoder.active:
+            text, begins = run.texts.of(sample).text, run.lineage(sample).begins
+            if sample not in opened:
+                opened[sample] = splitter.opened(text[:begins])
+            if splitter.ends(text[begins:], decoder.traces[sample].drawn, opened[sample]):
+                decoder.pause(sample)
+    nodes = []
+    for child in children:
+        node = run.node(child)
+        if node.score is None and scored:
+            if (stop := controller.may_pass(width, run.spent, width)) is not None:
+                run.stop = stop
+                return []
+            node = replace(node, score=_UNKNOWN)  # no room in the context to ask about it
+        nodes.append(node)
+    yield StepsTaken(max((n.depth for n in nodes), default=0), len(run.open), len(run.texts.samples))
+    return nodes
+
+
+def _check(run: Run, move: Grow) -> None:
+    """Refuse a move that a search should not have made."""
+    if any(copies < 0 for copies in move.copies.values()) or set(move.copies) & move.drop:
+        raise InvalidInput("The search grows a node a negative number of times, or grows and drops it.")
+    can = {ROOT, *run.open}
+    for node in (*move.copies, *move.drop):
+        if node not in can or (node == ROOT and node in move.drop):
+            raise InvalidInput(f"The search names node {node}, which is not there or used up.")

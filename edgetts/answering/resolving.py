@@ -1,0 +1,80 @@
+"""Turn what was asked for by name into what answers: strategy, verifier, scorer, calibration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgetts.answering.choosing import Choosing
+from edgetts.decoding.session import Capabilities
+from edgetts.errors import InvalidInput
+from edgetts.selection.answers import AnswerFormat
+from edgetts.selection.confidence.abstention import Abstention
+from edgetts.selection.confidence.calibration import Calibration
+from edgetts.selection.confidence.calibration_file import load_calibration
+from edgetts.selection.need import Need
+from edgetts.selection.search.scorers import SelfEvaluation
+from edgetts.selection.strategies import Strategy, lacking, make_strategy
+from edgetts.selection.strategies.best_of_n import BestOfN
+from edgetts.selection.strategies.self_consistency import SelfConsistency
+from edgetts.selection.verification.verifier import Verifier
+from edgetts.types import SamplingParams
+
+_WHAT: dict[Need, str] = {
+    "logprobs": "log-probs of its tokens",
+    "score": "a scorer or a verifier",
+    "verifier": "a verifier",
+    "fork": "a runtime that forks branches",
+    "several": "samples that differ, so a temperature above 0",
+}
+
+
+def resolve(
+    strategy: Strategy | str | None,
+    verifier: Verifier | str | None,
+    calibration: Calibration | str | Path | None,
+    risk: float | None,
+    answer_format: AnswerFormat,
+    sampling: SamplingParams,
+    capabilities: Capabilities,
+) -> Choosing:
+    """Make everything that was named, and check that it can run together.
+
+    Errors: InvalidInput for a strategy that needs what is not there; what the files of a verifier or a calibration
+    raise.
+    """
+    if isinstance(verifier, str):
+        from edgetts.selection.verification.registry import make_verifier  # few questions need it
+
+        verifier = make_verifier(verifier)
+    if isinstance(calibration, str | Path):
+        calibration = load_calibration(Path(calibration))
+    named = strategy is not None
+    if strategy is None:
+        strategy = SelfConsistency() if verifier is None else BestOfN()
+    elif isinstance(strategy, str):
+        strategy = make_strategy(strategy, verifier)
+    scorer = strategy.scorer
+    can_judge = capabilities.fork and capabilities.extend
+    measured = frozenset() if calibration is None else calibration.measure().needs
+    wants_score = "score" in measured or (
+        named and "score" in strategy.needs and (verifier is None or "fork" in strategy.needs)
+    )
+    if scorer is None and wants_score and can_judge:
+        scorer = SelfEvaluation()
+    have: set[Need] = {"logprobs"}
+    if scorer is not None and (can_judge or not scorer.judges):
+        have.add("score")
+    if verifier is not None:
+        have |= {"verifier", "score"}
+    if capabilities.fork:
+        have.add("fork")
+    if sampling.temperature != 0:
+        have.add("several")
+    if named and (missing := lacking(strategy, frozenset(have))):
+        raise InvalidInput(
+            f"The strategy {strategy.name!r} needs {' and '.join(_WHAT[need] for need in missing)}."
+        )
+    if unmet := sorted(measured - have):
+        raise InvalidInput(f"The calibration needs {' and '.join(_WHAT[need] for need in unmet)}.")
+    abstention = None if risk is None else Abstention.at_risk(risk)
+    return Choosing(strategy, answer_format, scorer, verifier, calibration, abstention, named)

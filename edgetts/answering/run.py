@@ -1,0 +1,145 @@
+"""Compute one question's answer: draw whole samples or grow steps, as the search asks and the budget allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from edgetts.answering.judge import Judge
+from edgetts.answering.texts import Texts
+from edgetts.control.controller import Controller
+from edgetts.decoding.parallel import ParallelDecoder
+from edgetts.decoding.trace import TokenDrawn
+from edgetts.errors import PromptTooLong
+from edgetts.meter import Meter
+from edgetts.selection.search.tree import ROOT, Node
+from edgetts.types import Event, SampleDone, StopReason, TextDelta
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a sample comes from: the node it continues, its depth, and how long that node's text is."""
+
+    parent: int
+    depth: int
+    begins: int
+
+
+_WHOLE = Lineage(ROOT, 1, 0)
+
+
+class Run:
+    """The samples of one question under way. A sample's index is its node's id."""
+
+    def __init__(
+        self,
+        texts: Texts,
+        decoder: ParallelDecoder,
+        controller: Controller,
+        meter: Meter,
+        judge: Judge,
+        clock: Callable[[], float],
+        cancelled: Callable[[], bool],
+        *,
+        streams: bool,
+    ) -> None:
+        """streams: text is yielded as it is drawn."""
+        self.texts = texts
+        self.decoder = decoder
+        self.controller = controller
+        self.clock = clock
+        self.cancelled = cancelled
+        self.stop: StopReason | None = None
+        """Why everything ended; None while it goes on."""
+        self.lengths: list[int] = []
+        """Tokens of the samples that the model ended."""
+        self.detail = ""
+        """What the stopping rule said."""
+        self._meter = meter
+        self._judge = judge
+        self._streams = streams
+        self._lineage: dict[int, Lineage] = {}
+        self._given_up: set[int] = set()
+
+    @property
+    def spent(self) -> int:
+        """Tokens drawn, and read to have texts judged."""
+        return self.decoder.generated + self._meter.scoring_tokens
+
+    @property
+    def open(self) -> list[int]:
+        """Paused samples that can still be continued."""
+        return [i for i, trace in self.decoder.traces.items() if trace.paused and trace.branch is not None]
+
+    def adopt(self, child: int, parent: int) -> None:
+        """Have a sample that was just started continue a node."""
+        before = None if parent == ROOT else parent
+        self.texts.branch(before, child)
+        depth = 1 if before is None else self.lineage(before).depth + 1
+        begins = 0 if before is None else len(self.texts.of(before).text)
+        self._lineage[child] = Lineage(parent, depth, begins)
+
+    def lineage(self, sample: int) -> Lineage:
+        return self._lineage.get(sample, _WHOLE)
+
+    def take(self, drawn: Sequence[TokenDrawn]) -> Iterator[Event]:
+        """Take the tokens of one pass; end samples at stop strings; yield text and finished samples."""
+        self._meter.tokens_drawn(self.decoder.generated)
+        for one in drawn:
+            transcript = self.texts.of(one.sample)
+            if one.token is not None and not transcript.stopped:
+                yield from self._delta(one.sample, transcript.push(one.token))
+                if transcript.stopped:
+                    # A pass may have drawn more tokens than the text needed.
+                    self.decoder.end(one.sample, "stop", keep=transcript.tokens)
+        yield from self.close_ended()
+
+    def step(self, most: int | None) -> list[TokenDrawn]:
+        """Run one pass over the samples that run."""
+        began = self.clock()
+        drawn = self.decoder.step(most)
+        self.controller.observe_pass(self.decoder.last_width, self.clock() - began)
+        return drawn
+
+    def close_ended(self) -> Iterator[Event]:
+        """Make samples of the traces that ended since the last call."""
+        for index, trace in self.decoder.traces.items():
+            if trace.finish is None or index in self.texts.samples or index in self._given_up:
+                continue
+            lineage = self.lineage(index)
+            sample, held = self.texts.close(trace, lineage.parent, lineage.depth, lineage.begins, self.judge)
+            self.decoder.release(index)
+            yield from self._delta(index, held)
+            if sample.complete:
+                self.controller.observe_end(len(sample.tokens))
+                self.lengths.append(len(sample.tokens))
+            yield SampleDone(sample, len(self.texts.samples), self.controller.plan.samples)
+
+    def give_up(self, sample: int) -> None:
+        """End a partial answer that becomes no sample."""
+        self._given_up.add(sample)
+        self.decoder.end(sample, "pruned")
+        self.decoder.release(sample)
+
+    def judge(self, sample: int, complete: bool) -> float | None:
+        """Return the model's own probability that a text is right; None where the budget has no room for it."""
+        question = self._judge.question(complete)
+        if self.controller.may_pass(len(question) + 1, self.spent, len(question)) is not None:
+            return None
+        try:
+            logits = self.decoder.read_on(sample, question)
+        except PromptTooLong:
+            return None
+        self._meter.scoring_tokens += len(question)
+        return self._judge.probability(logits)
+
+    def node(self, sample: int) -> Node:
+        """Return what a search sees of a sample that is paused or has ended, with its score."""
+        lineage = self.lineage(sample)
+        return self.texts.node(
+            self.decoder.traces[sample], lineage.parent, lineage.depth, lineage.begins, self.judge
+        )
+
+    def _delta(self, sample: int, text: str) -> Iterator[Event]:
+        if text and self._streams:
+            yield TextDelta(text, sample)

@@ -1,0 +1,141 @@
+"""The texts of one question's samples: what they say, what they answer, and what others say of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from edgetts.answering.choosing import Choosing
+from edgetts.decoding.trace import Trace
+from edgetts.selection.aggregation import Vote
+from edgetts.selection.answers import Extracted, answer_tokens, classes, extract
+from edgetts.selection.search.tree import Node
+from edgetts.selection.verification.verifier import Verdict, Work
+from edgetts.tokenizer import Tokenizer
+from edgetts.transcript import Transcript
+from edgetts.types import FinishReason, Sample, SamplingParams
+
+Judgement = Callable[[int, bool], float | None]
+"""Given a sample's index and whether its text is whole: the model's own probability that it is right."""
+
+
+class Texts:
+    """Transcripts of samples, by index, and the finished samples made of them."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, sampling: SamplingParams, choosing: Choosing, question: str
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._stops = sampling.stop
+        self._choosing = choosing
+        self._question = question
+        self._transcripts: dict[int, Transcript] = {}
+        self._found: dict[int, Extracted | None] = {}
+        self.samples: dict[int, Sample] = {}
+        """Those that ended."""
+
+    def branch(self, parent: int | None, child: int) -> None:
+        """Have a sample continue another's text; None is the prompt."""
+        self._transcripts[child] = (
+            Transcript(self._tokenizer, self._stops) if parent is None else self._transcripts[parent].fork()
+        )
+
+    def of(self, sample: int) -> Transcript:
+        if sample not in self._transcripts:
+            self.branch(None, sample)
+        return self._transcripts[sample]
+
+    def close(
+        self, trace: Trace, parent: int, depth: int, begins: int, judge: Judgement
+    ) -> tuple[Sample, str]:
+        """Make a sample of a trace that ended; return it with the text that was held back until now."""
+        transcript = self.of(trace.index)
+        held = transcript.finish()
+        # A stop string may appear only with the last, held back characters.
+        reason: FinishReason = "stop" if transcript.stopped else trace.finish or "cancelled"
+        sample = Sample(
+            index=trace.index,
+            tokens=tuple(trace.tokens),
+            logprobs=tuple(trace.logprobs),
+            finish_reason=reason,
+            greedy=trace.sampler.greedy,
+            text=transcript.text,
+        )
+        found = self._found[trace.index] = self._extract(sample.text, sample.complete)
+        answer = found.canonical if found else None
+        verdict = self._verify(Work(self._question, sample.text, answer, sample.complete))
+        sample = replace(sample, answer=answer, passed=verdict.passed, verdict=verdict.reason)
+        self.samples[trace.index] = sample
+        node = self.node(trace, parent, depth, begins, judge)
+        self.samples[trace.index] = replace(sample, score=node.score)
+        return self.samples[trace.index], held
+
+    def node(self, trace: Trace, parent: int, depth: int, begins: int, judge: Judgement) -> Node:
+        """Return what a search sees of a sample; its step begins at the character `begins` of its text."""
+        text = self.of(trace.index).text
+        ended = self.samples.get(trace.index)
+        complete = ended is not None and ended.complete
+        found = self._extract(text, complete) if ended is None else self._found[trace.index]
+        node = Node(
+            id=trace.index,
+            parent=parent,
+            depth=depth,
+            text=text,
+            tokens=len(trace.tokens),
+            logprob=math.fsum(trace.logprobs),
+            step=text[begins:],
+            step_tokens=trace.drawn,
+            step_logprob=math.fsum(trace.logprobs[trace.inherited :]),
+            ended=ended is not None,
+            complete=complete,
+            score=None if ended is None else ended.score,
+            answer=found.canonical if found else None,
+        )
+        return node if node.score is not None else replace(node, score=self._score(node, judge))
+
+    def _score(self, node: Node, judge: Judgement) -> float | None:
+        scorer = self._choosing.scorer
+        if scorer is None:
+            return None
+        judgement = judge(node.id, node.complete) if scorer.judges else None
+        if scorer.judges and judgement is None:
+            return None
+        return scorer.score(node, self._question, judgement)
+
+    def _extract(self, text: str, complete: bool) -> Extracted | None:
+        return extract(text, self._choosing.answer_format, complete=complete)
+
+    def votes(self) -> list[Vote]:
+        """Return the votes of the samples that ended, equivalent answers under one name."""
+        chosen = sorted(self.samples)
+        names = classes([self._found[i] for i in chosen], self._choosing.answer_format)
+        return [self._vote(self.samples[i], name) for i, name in zip(chosen, names, strict=True)]
+
+    def _vote(self, sample: Sample, name: str | None) -> Vote:
+        found = self._found[sample.index]
+        spelled = range(0)
+        if found is not None:
+            spelled = answer_tokens(self._pieces(sample), found.span)
+        return Vote(
+            sample=sample.index,
+            answer=name,
+            logprob=math.fsum(sample.logprobs),
+            tokens=len(sample.tokens),
+            complete=sample.complete,
+            explicit=found is not None and found.explicit,
+            answer_logprob=math.fsum(sample.logprobs[i] for i in spelled) if spelled else None,
+            answer_tokens=len(spelled),
+            path=sample.tokens,
+            score=sample.score,
+            passed=sample.passed,
+        )
+
+    def _pieces(self, sample: Sample) -> list[str]:
+        """Return what each token added to the text."""
+        transcript = Transcript(self._tokenizer, ())
+        return [transcript.push(token) for token in sample.tokens]
+
+    def _verify(self, work: Work) -> Verdict:
+        verifier = self._choosing.verifier
+        return Verdict(None) if verifier is None else verifier.verify(work)
