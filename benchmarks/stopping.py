@@ -288,11 +288,15 @@ def main() -> None:
     by_half = {
         half: grids(calibrated([problems[at] for at in rows], count, data)) for half, rows in halves.items()
     }
+    replayed: dict[StoppingRule, Outcome] = {}  # only the calibration differs between halves
     for name in by_half["even"]:
         chosen = {}
         for half, rows in halves.items():
             rules = by_half[half][name]
-            outcomes = [replay(problems, rule, rounds, count) for rule in rules]
+            for rule in rules:
+                if rule not in replayed:
+                    replayed[rule] = replay(problems, rule, rounds, count)
+            outcomes = [replayed[rule] for rule in rules]
             best = tune(outcomes, everything, rows, arguments.lose)
             chosen[half] = (rules[best].name, outcomes[best])
         add(name, chosen)

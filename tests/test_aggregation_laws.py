@@ -374,3 +374,12 @@ def likelihood(mixture: Mixture, logs: Sequence[float]) -> float:
         )
         for log in logs
     )
+
+
+def test_the_higher_component_is_the_one_of_the_larger_mean_also_where_fitting_turns_them_round() -> None:
+    """A narrow group with one number far below and one far above: the wide component ends with the lower mean."""
+    logs = [-1.23, -0.59, -0.506, -0.505, -0.501, -0.496, -0.494, -0.09]
+    found = fit(logs)
+    assert found is not None
+    assert found.high.log_mean >= found.low.log_mean
+    assert found.high.shape > found.low.shape

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetts.errors import BundleVersionError, CorruptFile, InvalidInput, ModelNotFound, StorageError
@@ -39,6 +39,7 @@ def made(scored: list[tuple[float, bool]], **options: Any) -> Calibration:
     return calibrate(examples, **({"signal": "margin", "data": "toy", "rule": "all"} | options))
 
 
+@settings(deadline=None)
 @given(SCORED, st.sampled_from(["platt", "isotonic"]), st.randoms(use_true_random=False))
 def test_a_calibration_rises_stays_a_probability_and_knows_no_order(
     scored: list[tuple[float, bool]], method: Any, rng: random.Random
@@ -54,6 +55,7 @@ def test_a_calibration_rises_stays_a_probability_and_knows_no_order(
     assert (again.slope, again.intercept, again.knots) == (found.slope, found.intercept, found.knots)
 
 
+@settings(deadline=None)
 @given(SCORED)
 def test_isotonic_is_the_nearest_of_all_rising_functions(scored: list[tuple[float, bool]]) -> None:
     """Against every rising assignment of grid values to the distinct inputs."""

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetts.errors import InvalidInput
@@ -59,6 +59,7 @@ def ballots(draw: st.DrawFn) -> list[Vote]:
     ]
 
 
+@settings(deadline=None)
 @given(ballots(), st.randoms(use_true_random=False), st.sampled_from(sorted(SIGNALS)))
 def test_a_signal_is_within_its_range_and_knows_no_order(
     votes: list[Vote], rng: random.Random, name: str
@@ -105,6 +106,7 @@ def test_nothing_chosen_or_nothing_known_is_no_signal() -> None:
     assert {one(alone, self_consistency(alone)) for one in SIGNALS.values()} == {None}
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), min_size=2, max_size=12))
 def test_certaindex_is_its_formula(answers: list[str]) -> None:
     n = len(answers)
@@ -146,6 +148,7 @@ def test_a_signal_by_a_wrong_name() -> None:
         signal("certindex")
 
 
+@settings(deadline=None)
 @given(SCORED)
 def test_auroc_is_the_share_of_pairs_in_order(scored: list[tuple[float, bool]]) -> None:
     values, right = zip(*scored, strict=True)
@@ -156,6 +159,7 @@ def test_auroc_is_the_share_of_pairs_in_order(scored: list[tuple[float, bool]]) 
     assert auroc(values, right) == pytest.approx(expected)
 
 
+@settings(deadline=None)
 @given(SCORED, st.integers(1, 7))
 def test_a_diagram_holds_every_forecast_once_and_parts_no_equal_ones(
     scored: list[tuple[float, bool]], bins: int
@@ -190,6 +194,7 @@ def test_calibration_error_is_zero_where_shares_are_as_said() -> None:
     assert calibration_error([1.0] * 4, [True, False, False, False]) == 0.75
 
 
+@settings(deadline=None)
 @given(SCORED)
 def test_brier_is_the_sum_of_its_parts(scored: list[tuple[float, bool]]) -> None:
     values, right = zip(*scored, strict=True)
@@ -206,6 +211,7 @@ def surest(values: list[float], right: list[bool], taken: int) -> float:
     return sum(ways) / len(ways) / taken
 
 
+@settings(deadline=None)
 @given(SCORED)
 def test_selective_accuracy_is_what_ties_broken_by_chance_expect(scored: list[tuple[float, bool]]) -> None:
     values, right = [v for v, _ in scored], [hit for _, hit in scored]
@@ -230,6 +236,7 @@ def test_quality_gathers_the_measures() -> None:
     assert found.brier == pytest.approx((0.01 + 0.04 + 0.09 + 0.01) / 4)
 
 
+@settings(deadline=None)
 @given(SCORED, st.floats(0, 20))
 def test_no_threshold_gains_more_than_the_chosen_one(scored: list[tuple[float, bool]], risk: float) -> None:
     values, right = zip(*scored, strict=True)
@@ -242,6 +249,7 @@ def test_no_threshold_gains_more_than_the_chosen_one(scored: list[tuple[float, b
     assert chosen == pytest.approx(max(gain(t) for t in (*values, math.inf)), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1000))
 def test_at_a_risk_exactly_what_gains_is_answered(probability: float, risk: float) -> None:
     decision = Abstention.at_risk(risk).decide(probability)

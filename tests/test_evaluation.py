@@ -138,7 +138,12 @@ def test_costs_count_what_was_measured_alone() -> None:
 def test_coverage_leaves_the_greedy_sample_out_and_tells_of_cut_ones() -> None:
     rows = []
     for index in range(4):
-        drawn = [sample(0, "5", greedy=True), sample(1, "4"), sample(2, "5" if index else "4"), sample(3, "4")]
+        drawn = [
+            sample(0, "5", greedy=True),
+            sample(1, "4"),
+            sample(2, "5" if index else "4"),
+            sample(3, "4"),
+        ]
         rows.append(problem(index, samples=tuple(drawn)))
     found = coverage(rows)
     assert found is not None
@@ -311,7 +316,7 @@ def test_the_split_depends_on_the_ids_alone() -> None:
     found = measure(voted(), "vote-share")
     assert found is not None
     shuffled = list(found.examples)
-    random.Random(0).shuffle(shuffled)
+    random.Random(0).shuffle(shuffled)  # noqa: S311 - not for secrets
     assert split(found.examples, 7) == split(shuffled, 7)
 
 
@@ -389,7 +394,13 @@ def test_a_record_of_other_settings_is_refused_and_left_alone(
 
 @pytest.mark.parametrize(
     "content",
-    [b"precious text without an end", b'{"precious": 1}', b'{"precious": 1}\n', b"\x00\xff" * 99, b'{"kind": "header"}\n'],
+    [
+        b"precious text without an end",
+        b'{"precious": 1}',
+        b'{"precious": 1}\n',
+        b"\x00\xff" * 99,
+        b'{"kind": "header"}\n',
+    ],
 )
 def test_a_file_that_is_no_record_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "precious"
@@ -415,7 +426,14 @@ OLD_PROBLEM = {
 @pytest.mark.parametrize(
     ("header", "extra"),
     [
-        ({"kind": "header", "task": "reasoning_gym gsm_symbolic seed=7 (set of 150)", "sampling": "sample 0 greedy"}, {}),
+        (
+            {
+                "kind": "header",
+                "task": "reasoning_gym gsm_symbolic seed=7 (set of 150)",
+                "sampling": "sample 0 greedy",
+            },
+            {},
+        ),
         (
             {"kind": "header", "task": "gsm_symbolic", "sampling": {"seed": "index"}},
             {"kind": "problem", "id": "3", "seconds": 2.5},
@@ -465,7 +483,9 @@ def test_a_record_that_is_being_written_is_read_up_to_its_last_whole_line(tmp_pa
         ({"answer_format": "regex:(a+)+"}, "answer format"),
     ],
 )
-def test_a_record_that_cannot_be_is_refused_by_line(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_a_record_that_cannot_be_is_refused_by_line(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(json.dumps(OLD_PROBLEM) + "\n" + json.dumps({**OLD_PROBLEM, "index": 4, **change}) + "\n")
     with pytest.raises(InvalidInput) as told:
@@ -567,7 +587,9 @@ def test_a_report_of_hostile_texts_shows_them_as_texts() -> None:
     plain = Page(report_html(run_of([problem(0, "5", "5", confidence=0.5, chosen=0), failed])))
     assert page.open == []
     assert {tag for tag, _ in page.tags} <= {tag for tag, _ in plain.tags}
-    assert not any(name.startswith("on") or name == "src" for _, attributes in page.tags for name in attributes)
+    assert not any(
+        name.startswith("on") or name == "src" for _, attributes in page.tags for name in attributes
+    )
     assert "<script>alert(1)</script>" in page.text
 
 

@@ -175,7 +175,7 @@ class Comb:
 def test_systematic_copies_are_exact_on_average(weights: list[float], n: int) -> None:
     chances = np.asarray(weights) / sum(weights)
     sweep = [(i + 0.5) / 400 for i in range(400)]
-    mean = sum(systematic(chances, n, Comb(u)) for u in sweep) / len(sweep)  # type: ignore[arg-type]
+    mean = np.mean([systematic(chances, n, Comb(u)) for u in sweep], axis=0)  # type: ignore[arg-type]
     np.testing.assert_allclose(mean, n * chances, atol=1.01 / 400)
 
 
@@ -298,7 +298,8 @@ def test_the_weights_of_particles_are_unbiased(strategy: Particle) -> None:
     functions: dict[str, Callable[[Tokens], float]] = {
         "all": lambda path: 1.0,
         "length": lambda path: float(len(path)),
-        **{f"begins with {first}": lambda path, first=first: float(path[:1] == (first,)) for first in (0, 1)},
+        "begins with 0": lambda path: float(path[:1] == (0,)),
+        "begins with 1": lambda path: float(path[:1] == (1,)),
         "says nothing": lambda path: float(not path),
     }
     found: dict[str, list[float]] = defaultdict(list)
@@ -473,7 +474,7 @@ def test_the_first_solution_is_the_best_of_all_that_was_drawn() -> None:
 
 def test_a_star_goes_back_to_an_earlier_path() -> None:
     """The path that looks best first turns out bad, and the one beside it, that was kept, is finished."""
-    table = {(0,): 0.9, (1,): 0.7}
+    table: dict[Tokens, float] = {(0,): 0.9, (1,): 0.7}
     model = ToyModel(2, lambda prefix: (0.5, 0.5))
     toy = ToyTask(model, 3, score=lambda t: table.get(t, 0.7 if t[0] else 0.1))
     tree = ToyTree(toy, 8, 1)
@@ -531,12 +532,33 @@ def test_without_heat_the_beam_keeps_the_best_by_both_probabilities() -> None:
 
     def merit(node: Node) -> float:
         assert node.score is not None
-        return math.exp(node.step_logprob) ** 0.3 * node.score**0.7
+        return float(math.exp(node.step_logprob) ** 0.3 * node.score**0.7)
 
     distinct = {node.text: node for node in reversed(nodes)}.values()
     best = sorted(distinct, key=merit, reverse=True)[:4]
     assert set(second.copies) == {node.id for node in best}
     assert set(second.copies.values()) == {2}
+
+
+def test_a_path_is_not_worse_for_being_longer() -> None:
+    """Two steps of 0.7 are better than one of 0.6 that ended, though their product is less."""
+    model = ToyModel(3, lambda prefix: (0.5, 0.0, 0.5) if not prefix else (0.5, 0.5, 0.0), frozenset({2}))
+    toy = ToyTask(model, 4, score=lambda tokens: 0.7 if tokens else 0.6)
+    compared = 0
+    for seed in range(20):
+        tree = ToyTree(toy, 4, seed)
+        search = Beam(children=2, lm_weight=0.0, temperature=0.0).start(Task(4))
+        nodes: list[Node] = []
+        while (move := search.next(nodes)) is not None and len(tree.grown) < 2:
+            nodes = tree.do(move)
+        if (
+            move is not None
+            and len({node.text for node in nodes}) == 2
+            and any(node.ended for node in tree.nodes.values())
+        ):
+            compared += 1
+            assert set(move.copies) == {node.id for node in nodes}
+    assert compared > 3
 
 
 def test_paths_are_drawn_in_proportion_to_the_exponential_of_their_score() -> None:

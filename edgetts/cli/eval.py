@@ -58,14 +58,20 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=int, help="Problems to do now; the same command goes on with a record later.")
 @click.option("--system", help="A system message, in place of the task's.")
-@click.option("--answer", "answer_format", help="How to find answers, as in edgetts ask. Default: the task's.")
-@click.option("--verify", help="Check every sample, as in edgetts ask: arithmetic, examples, regex:PATTERN, ...")
+@click.option(
+    "--answer", "answer_format", help="How to find answers, as in edgetts ask. Default: the task's."
+)
+@click.option(
+    "--verify", help="Check every sample, as in edgetts ask: arithmetic, examples, regex:PATTERN, ..."
+)
 @click.option(
     "--calibration",
     type=click.Path(dir_okay=False),
     help="A file of edgetts runs confidence --fit that makes the confidence a probability of being right.",
 )
-@click.option("--risk", type=float, help="What a wrong answer costs: abstain where confidence is too low for it.")
+@click.option(
+    "--risk", type=float, help="What a wrong answer costs: abstain where confidence is too low for it."
+)
 @click.option(
     "--decode",
     type=click.Choice(["plain", "auto", "speculative"]),
@@ -132,13 +138,13 @@ def command(task: str, **options: Any) -> None:
     if run.problems:
         summary = summarize(run)
         if options["report"] is not None:
-            _write(options["report"], report_html(run, summary))
+            write_page(options["report"], report_html(run, summary))
         if options["as_json"]:
             import json
 
             click.echo(json.dumps({"header": header, "interrupted": cancelled, **summary.to_json()}))
         else:
-            _print(summary_rows(summary))
+            print_rows(summary_rows(summary))
     if cancelled:
         kept = f" Go on with the same command; {options['record']} has them." if recorder is not None else ""
         click.echo(f"edgetts: interrupted after {len(done)} of {len(problems)} problems.{kept}", err=True)
@@ -153,10 +159,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     form = options["answer_format"]
     if form is not None:
         form = str(AnswerFormat.parse(form))
-    more: dict[str, Any] = {"decode": options["decode"]}
-    for name, value in _choosing(options).items():
-        if value is not None:
-            more[name] = value
+    chosen = {name: value for name, value in _choosing(options).items() if value is not None}
     return Settings(
         budget=_budget(options),
         sampling=SamplingParams(
@@ -169,7 +172,7 @@ def _settings(options: dict[str, Any]) -> Settings:
         ),
         system=options["system"],
         answer_format=form,
-        more=more,
+        more={"decode": options["decode"], **chosen},
     )
 
 
@@ -224,7 +227,9 @@ def _budget(options: dict[str, Any]) -> Budget:
     memory = limits.pop("memory")
     if memory is not None:
         if not 0 < memory < 1e12:
-            raise InvalidInput(f"The budget's memory is {memory}, but it must be megabytes, greater than zero.")
+            raise InvalidInput(
+                f"The budget's memory is {memory}, but it must be megabytes, greater than zero."
+            )
         memory = max(1, int(memory * 1e6))
     return Budget(memory_bytes=memory, **limits)
 
@@ -341,7 +346,8 @@ def _line(one: ProblemRecord, done: int, planned: int) -> str:
     return f"problem {done} of {planned}: {grade}, {one.tokens} tokens{took}"
 
 
-def _write(path: Path, page: str) -> None:
+def write_page(path: Path, page: str) -> None:
+    """Write a report, and say where. Errors: StorageError."""
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -349,7 +355,8 @@ def _write(path: Path, page: str) -> None:
     click.echo(f"report: {path}", err=True)
 
 
-def _print(rows: list[tuple[str, str]]) -> None:
+def print_rows(rows: list[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         click.echo(f"{name:{width}}  {value}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgetts.errors import InvalidInput, StorageError
+from edgetts.cli.eval import print_rows, write_page
+from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
     from edgetts.evaluation import Run
@@ -40,11 +41,11 @@ def report(run: Path, html: Path | None, as_json: bool) -> None:
     made = load_run(run)
     summary = summarize(made)
     if html is not None:
-        _write(html, report_html(made, summary))
+        write_page(html, report_html(made, summary))
     if as_json:
         click.echo(json.dumps({"header": made.header, **summary.to_json()}))
     else:
-        _print(summary_rows(summary))
+        print_rows(summary_rows(summary))
 
 
 @command.command("compare")
@@ -61,7 +62,7 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.to_json()))
     else:
-        _print(comparison_rows(found))
+        print_rows(comparison_rows(found))
 
 
 @command.command("confidence")
@@ -87,7 +88,9 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     help="Of the calibration.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split in halves.")
-@click.option("--html", type=_RECORD, help="Write a page with the reliability diagram of the recorded confidence.")
+@click.option(
+    "--html", type=_RECORD, help="Write a page with the reliability diagram of the recorded confidence."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def confidence(
     run: Path,
@@ -116,14 +119,16 @@ def confidence(
         save_calibration(calibration, fit_file)
         _tell_fit(calibration, fit_file, as_json=as_json)
         return
-    found = [one] if signal and (one := measure(made, signal, by)) else [] if signal else measure_all(made, by)
+    found = (
+        [one] if signal and (one := measure(made, signal, by)) else [] if signal else measure_all(made, by)
+    )
     if not found:
         raise InvalidInput(
             f"{run} has no graded answer with {'a confidence' if signal is None else 'the signal ' + signal}.",
             hint="Record several samples a problem; grade records that are not with: edgetts runs grade",
         )
     if html is not None:
-        _write(html, report_html(made))
+        write_page(html, report_html(made))
     if as_json:
         click.echo(json.dumps({"header": made.header, "signals": [_certainty_json(one) for one in found]}))
     else:
@@ -133,7 +138,9 @@ def confidence(
 @command.command("grade")
 @click.argument("run", type=_RECORD)
 @click.argument("output", type=_RECORD)
-@click.option("--task", help="The task, where the record does not name one that is found. Default: the record's.")
+@click.option(
+    "--task", help="The task, where the record does not name one that is found. Default: the record's."
+)
 @click.option("--size", type=int, help="Problems the task has. Default: as many as the record says or shows.")
 @click.option("--task-seed", type=int, help="What generated problems are made from. Default: the record's.")
 @_AGGREGATOR
@@ -195,7 +202,7 @@ def _tell(found: list[Certainty]) -> None:
     from edgetts.selection.confidence import reliability
 
     first = found[0]
-    _print(quality_rows(first.quality, first.name))
+    print_rows(quality_rows(first.quality, first.name))
     click.echo("\nreliability")
     for bar in reliability(first.probabilities, first.right):
         drawn = "#" * round(30 * bar.accuracy)
@@ -225,7 +232,7 @@ def _tell_fit(calibration: Any, path: Path, *, as_json: bool) -> None:
     click.echo(f"{calibration.source}; held out: {len(calibration.split.held_out)} problems; saved to {path}")
     for when, told in (("before", calibration.before), ("after", calibration.after)):
         click.echo(f"\n{when}")
-        _print(quality_rows(told, calibration.signal))
+        print_rows(quality_rows(told, calibration.signal))
 
 
 def _certainty_json(one: Certainty) -> dict[str, Any]:
@@ -239,17 +246,3 @@ def _certainty_json(one: Certainty) -> dict[str, Any]:
         "reliability": [asdict(bar) for bar in reliability(one.probabilities, one.right)],
         "selective": [asdict(point) for point in selective_curve(one.values, one.right)],
     }
-
-
-def _write(path: Path, page: str) -> None:
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}.") from error
-    click.echo(f"report: {path}", err=True)
-
-
-def _print(rows: list[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        click.echo(f"{name:{width}}  {value}")

@@ -117,9 +117,7 @@ def split(examples: Sequence[Example], seed: int) -> tuple[list[Example], list[E
     return ordered[:half], ordered[half:]
 
 
-def _row(
-    problem: ProblemRecord, wanted: Signal, aggregator: Aggregator
-) -> tuple[str, float, bool] | None:
+def _row(problem: ProblemRecord, wanted: Signal, aggregator: Aggregator) -> tuple[str, float, bool] | None:
     if not problem.samples:
         return None
     votes = votes_of(problem)

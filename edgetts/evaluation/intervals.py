@@ -38,4 +38,5 @@ def mcnemar(only_first: int, only_second: int) -> float:
         raise InvalidInput(f"Counts cannot be negative: {only_first}, {only_second}.")
     n = only_first + only_second
     tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    share: float = 2 * tail / 2**n
+    return min(1.0, share)

@@ -53,7 +53,9 @@ def load_run(path: Path) -> Run:
     return Run(header, problems, str(path))
 
 
-def read_problem(path: Path, number: int, line: Mapping[str, Any], header: Mapping[str, Any]) -> ProblemRecord:
+def read_problem(
+    path: Path, number: int, line: Mapping[str, Any], header: Mapping[str, Any]
+) -> ProblemRecord:
     """Make a problem of one line; what the line does not say of answers and grades is found out here."""
     reader = _Reader(path, number, line)
     index = reader.count("index", 0)
@@ -152,7 +154,9 @@ def _header(path: Path, number: int, line: Mapping[str, Any]) -> dict[str, Any]:
 def _sample(reader: _Reader, place: int) -> SampleRecord:
     tokens = reader.line.get("tokens", [])
     logprobs = reader.line.get("logprobs", [])
-    if not isinstance(tokens, list) or not all(type(token) is int and 0 <= token < 1 << 31 for token in tokens):
+    if not isinstance(tokens, list) or not all(
+        type(token) is int and 0 <= token < 1 << 31 for token in tokens
+    ):
         reader.refuse("has tokens that are no list of ids")
     if (
         not isinstance(logprobs, list)

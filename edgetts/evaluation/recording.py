@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from edgetts.errors import InvalidInput, StorageError
-from edgetts.evaluation.loading import LONGEST_LINE, read_problem
 from edgetts.evaluation.jsonlines import read_objects
+from edgetts.evaluation.loading import LONGEST_LINE, read_problem
 from edgetts.evaluation.record import FORMAT, ProblemRecord, Run, SampleRecord
 
 _HEADER_START = b'{"kind": "header", "format": '

@@ -101,7 +101,9 @@ def _charts(run: Run, summary: Summary) -> list[tuple[str, Chart]]:
         chart.band([(math.log2(k), one.low, one.high) for k, one in passes.at.items()])
         chart.line([(math.log2(k), one.value) for k, one in passes.at.items()])
         for k, one in passes.at.items():
-            chart.point(math.log2(k), one.value, f"pass@{k}: {one.value:.1%} ({one.low:.1%} to {one.high:.1%})")
+            chart.point(
+                math.log2(k), one.value, f"pass@{k}: {one.value:.1%} ({one.low:.1%} to {one.high:.1%})"
+            )
         charts.append(("pass@k: how often one of k samples is right", chart))
     lengths = [float(len(sample.tokens)) for problem in run.problems for sample in problem.samples]
     if any(lengths):
@@ -124,7 +126,8 @@ def _histogram(lengths: Sequence[float]) -> Chart:
 
 def _problems(problems: Sequence[ProblemRecord]) -> str:
     head = "".join(
-        f"<th>{name}</th>" for name in ("problem", "question", "reference", "answer", "sure", "tokens", "seconds")
+        f"<th>{name}</th>"
+        for name in ("problem", "question", "reference", "answer", "sure", "tokens", "seconds")
     )
     rows = "".join(_row(problem) for problem in problems[:MOST_ROWS])
     left = len(problems) - MOST_ROWS

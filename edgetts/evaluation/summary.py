@@ -45,7 +45,8 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON; an infinite bound is null."""
-        return _plain(asdict(self))
+        body: dict[str, Any] = _plain(asdict(self))
+        return body
 
 
 def summarize(run: Run) -> Summary:

@@ -16,9 +16,9 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     rows.append(("accuracy", "not graded" if summary.accuracy is None else percent(summary.accuracy)))
     if summary.abstained and summary.answered is not None:
         rows.append(("accuracy where answered", percent(summary.answered)))
-    if summary.mean_score is not None and summary.accuracy is not None:
-        if abs(summary.mean_score - summary.accuracy.value) > 1e-9:
-            rows.append(("mean score, partial credit included", f"{summary.mean_score:.3f}"))
+    right = None if summary.accuracy is None else summary.accuracy.value
+    if summary.mean_score is not None and right is not None and abs(summary.mean_score - right) > 1e-9:
+        rows.append(("mean score, partial credit included", f"{summary.mean_score:.3f}"))
     passes = summary.pass_at_k
     if passes is not None:
         for k, one in passes.at.items():
@@ -27,14 +27,17 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
             rows.append(("", "pass@k is of the drawn samples; the greedy one is left out"))
         if passes.cut:
             rows.append(
-                ("", f"pass@k is not unbiased: in {passes.cut} problems samples were ended before they were done")
+                (
+                    "",
+                    f"pass@k is not unbiased: in {passes.cut} problems samples were ended before they were done",
+                )
             )
     if summary.confidence is None:
         rows.append(("confidence", "none: it takes several samples, or a calibration"))
     else:
         rows.extend(quality_rows(summary.confidence, summary.confidence_source))
-    for name, one in (("tokens", summary.tokens), ("seconds", summary.seconds), ("joules", summary.joules)):
-        rows.extend(_cost(name, one, summary.problems))
+    for name, spent in (("tokens", summary.tokens), ("seconds", summary.seconds), ("joules", summary.joules)):
+        rows.extend(_cost(name, spent, summary.problems))
     rows.append(("samples a problem", f"{summary.samples:.1f}"))
     think = summary.overthinking
     if think.of_right is not None and think.outcome_efficiency is not None:
@@ -61,7 +64,10 @@ def quality_rows(quality: Quality, source: str) -> list[tuple[str, str]]:
     """Return names and values of how good confidences are."""
     known = "unknown: all are right, or all wrong" if quality.auroc is None else f"{quality.auroc:.3f}"
     return [
-        ("confidence", f"{source or 'unnamed'}, of {quality.n} answers, {quality.accuracy:.1%} of them right"),
+        (
+            "confidence",
+            f"{source or 'unnamed'}, of {quality.n} answers, {quality.accuracy:.1%} of them right",
+        ),
         ("ECE", f"{quality.ece:.3f} (equal widths), {quality.adaptive_ece:.3f} (equal sizes)"),
         ("Brier score", f"{quality.brier:.3f}"),
         ("AUROC", known),
@@ -76,7 +82,10 @@ def comparison_rows(comparison: Comparison) -> list[tuple[str, str]]:
     """Return names and values of a comparison."""
     alone = (comparison.first_alone, comparison.second_alone)
     rows = [
-        ("problems", f"{comparison.shared} shared; {alone[0]} only in the first, {alone[1]} only in the second"),
+        (
+            "problems",
+            f"{comparison.shared} shared; {alone[0]} only in the first, {alone[1]} only in the second",
+        ),
         ("first", percent(comparison.first)),
         ("second", percent(comparison.second)),
         ("second less first", f"{_signed(comparison.difference)} percentage points, paired"),
@@ -128,7 +137,10 @@ def _cost(name: str, one: Cost | None, problems: int) -> list[tuple[str, str]]:
     else:
         high = _amount(one.of_pass.high) if math.isfinite(one.of_pass.high) else "no bound"
         rows.append(
-            (f"{name} for a right answer", f"{_amount(one.of_pass.value)} ({_amount(one.of_pass.low)} to {high})")
+            (
+                f"{name} for a right answer",
+                f"{_amount(one.of_pass.value)} ({_amount(one.of_pass.low)} to {high})",
+            )
         )
     return rows
 

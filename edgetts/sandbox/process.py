@@ -64,6 +64,7 @@ class Process:
         self.kept: list[str] | None = None
         self.failed: dict[str, str] = {}
         self.refused = ""
+        self.running = True
         self.ended_at = 0.0
         self._watched = "processes" not in confinement.enforced
         self._token = secrets.token_hex(16)
@@ -119,10 +120,6 @@ class Process:
     def exit_code(self) -> int:
         return int(self._popen.returncode)
 
-    @property
-    def running(self) -> bool:
-        return self._popen.returncode is None
-
     def register(self, selector: selectors.BaseSelector) -> None:
         """Have a selector call us when there is something to read or write."""
         pipes = (self._popen.stdin, self._popen.stdout, self._popen.stderr)
@@ -146,9 +143,7 @@ class Process:
         """Notice whether it has ended; then read what is left of what it said."""
         if not self.running or self._popen.poll() is None:
             return
-        self.ended_at = time.perf_counter()
-        if self._watched:
-            tree.end_family(self._token, self._popen.pid)
+        self._ended()
         for descriptor, handler in self._readers.items():
             while descriptor in self._open and self.stopped is None:
                 before = self._output + len(self._reported)
@@ -173,12 +168,10 @@ class Process:
 
     def close(self) -> None:
         """End it and all that came of it, and let go of everything. May be called twice."""
-        if self._popen.returncode is None:
+        if self.running:
             self._popen.kill()
             self._popen.wait()
-            self.ended_at = time.perf_counter()
-            if self._watched:
-                tree.end_family(self._token, self._popen.pid)
+            self._ended()
         for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -188,6 +181,12 @@ class Process:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
         self._reports, self._pidfd = -1, None
+
+    def _ended(self) -> None:
+        self.running = False
+        self.ended_at = time.perf_counter()
+        if self._watched:
+            tree.end_family(self._token, self._popen.pid)
 
     def _forget(self, descriptor: int) -> None:
         self._open.discard(descriptor)
@@ -287,9 +286,10 @@ def supervise(processes: Sequence[Process], limits: Limits, directory: Path, *, 
                     if entries > limits.files or size > limits.file_bytes:
                         for process in processes:
                             process.stop("files")
-                if any(process.stopped for process in processes):
+                cause = next((process.stopped for process in processes if process.stopped), None)
+                if cause:
                     for process in processes:
-                        process.stop("timeout")
+                        process.stop(cause)
                 elif len(processes) > 1 and not processes[-1].running:
                     deadline = min(deadline, processes[-1].ended_at + grace)
     finally:
@@ -313,11 +313,8 @@ def _open_pidfd(process: int) -> int | None:
 
 
 def _threads(process: int) -> int:
-    try:
-        with open(f"/proc/{process}/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("Threads:"):
-                    return int(line.split()[1])
-    except (OSError, ValueError):
-        pass
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{process}/status").read_text("ascii", "replace").splitlines():
+            if line.startswith("Threads:"):
+                return int(line.split()[1])
     return 1

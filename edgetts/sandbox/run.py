@@ -74,7 +74,9 @@ def checked_text(text: str, what: str) -> None:
 def execution_of(process: Process) -> Execution:
     """Return how a process that has ended went. Raises RuntimeFailure if it never came to run its program."""
     if process.refused:
-        raise RuntimeFailure(f"A program was not run, as its process could not be confined: {process.refused}.")
+        raise RuntimeFailure(
+            f"A program was not run, as its process could not be confined: {process.refused}."
+        )
     if process.kept is None and process.stopped is None:
         said = process.stderr.strip().splitlines()
         reason = said[-1] if said else f"it ended with code {process.exit_code}"
@@ -106,9 +108,15 @@ def _ending(process: Process) -> tuple[Outcome, str, Any]:
         return "killed", f"{name} ended it", None
     said = process.reports[-1] if process.reports else {}
     outcome = _BY_ITSELF.get(str(said.get("outcome")), "exited")
-    error = str(said.get("error", "")) or ("" if outcome == "finished" else f"it ended itself with code {code}")
+    error = str(said.get("error", "")) or (
+        "" if outcome == "finished" else f"it ended itself with code {code}"
+    )
     value = said.get("value")
     try:
-        return outcome, error[:1000], plain.loads(value.encode()) if isinstance(value, str) and value else None
+        return (
+            outcome,
+            error[:1000],
+            plain.loads(value.encode()) if isinstance(value, str) and value else None,
+        )
     except (plain.DamagedError, UnicodeEncodeError):
         return outcome, "its value is no plain data", None

@@ -2,6 +2,7 @@
 
 from edgetts.testing.contract import CancelledBySomebodyElse, SessionContract
 from edgetts.testing.fake import FakeBranch, FakeSession, ToyModel
+from edgetts.testing.searching import ToyTask, ToyTree, check_search, run_search
 from edgetts.testing.statistics import Fit, goodness_of_fit
 
 __all__ = [
@@ -10,6 +11,10 @@ __all__ = [
     "FakeSession",
     "FakeBranch",
     "ToyModel",
+    "ToyTask",
+    "ToyTree",
+    "check_search",
+    "run_search",
     "Fit",
     "goodness_of_fit",
 ]

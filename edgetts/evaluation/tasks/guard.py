@@ -18,7 +18,23 @@ MOST_POWER = 100
 
 _EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify|parse_latex|lambdify)\(")
 _FUNCTIONS = frozenset(
-    {"abs", "Abs", "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "exp", "log", "ln", "sqrt"}
+    {
+        "abs",
+        "Abs",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "asin",
+        "acos",
+        "atan",
+        "exp",
+        "log",
+        "ln",
+        "sqrt",
+    }
 )
 _POWER = r"\*\*(?=\s*(?:\d{1,2}(?![\d.])|\(\s*-?\d{1,2}(?:\s*/\s*\d{1,2})?\s*\)|[A-Za-z]\w*\b(?!\s*\())(?!\s*\*\*))"
 _DIGITS = re.compile(r"[\s(-]*(\d+)")
@@ -62,7 +78,9 @@ def harmless(answer: str) -> bool:
             continue
         if kind == "open":
             # Neither a call of a value, nor a part of one, nor a call of another function.
-            if before in ("close", "string") or (before == "name" and (token[0] == "[" or word not in _FUNCTIONS)):
+            if before in ("close", "string") or (
+                before == "name" and (token[0] == "[" or word not in _FUNCTIONS)
+            ):
                 return False
             if before == "name" and word == "exp" and any(calls):  # sin(exp(10**9)) has no end
                 return False

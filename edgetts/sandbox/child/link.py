@@ -34,11 +34,11 @@ class Link:
 def write(descriptor: int, data: bytes) -> None:
     """Write all of it."""
     rest = memoryview(data)
-    while rest:
-        try:
+    try:
+        while rest:
             rest = rest[os.write(descriptor, rest) :]
-        except OSError as error:
-            raise BrokenLinkError(str(error)) from None
+    except OSError as error:
+        raise BrokenLinkError(str(error)) from None
 
 
 def read(descriptor: int, size: int) -> bytes:

@@ -134,8 +134,8 @@ def _decode(data: Any, other: Callable[[Any], Any] | None, depth: int) -> Any:
 
 _CONSTANTS = {None: "null", True: "true", False: "false"}
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-_SEQUENCES = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
-_MAKE = {name: kind for kind, name in _SEQUENCES.items()}
+_SEQUENCES: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
+_MAKE: dict[str, Any] = {name: kind for kind, name in _SEQUENCES.items()}
 _LIBRARY = frozenset(
     {
         ("collections", "Counter"),

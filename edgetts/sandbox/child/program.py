@@ -82,9 +82,11 @@ def _execute(program: str, namespace: dict[str, Any]) -> dict[str, Any]:
 def _raised(error: BaseException) -> dict[str, Any]:
     kind = type(error)
     trace = error.__traceback__
-    try:
+    if trace is not None:
         # The frame of this module is no part of the program.
-        sys.excepthook(kind, error, trace and trace.tb_next)
+        error.__traceback__ = trace.tb_next
+    try:
+        sys.excepthook(kind, error, error.__traceback__)
         message = f"{kind.__name__}: {error}"[:_MESSAGE]
     except BaseException:  # noqa: BLE001 - what prints an error may be the program's too
         message = "an error that cannot be printed"
@@ -94,22 +96,31 @@ def _raised(error: BaseException) -> dict[str, Any]:
 
 def _exited(code: Any) -> dict[str, Any]:
     if code is not None and not isinstance(code, int):
-        try:
-            print(code, file=sys.stderr)  # noqa: T201 - as Python does
-        except BaseException:  # noqa: BLE001 - the program's own text
-            pass
+        # Python prints it; it is the program's own text.
+        with _Suppressed():
+            print(code, file=sys.stderr)  # noqa: T201
         code = 1
     return {"outcome": "exited", "error": f"SystemExit: {code or 0}", "exit_code": (code or 0) & 0xFF}
 
 
+class _Suppressed:
+    """contextlib.suppress(BaseException), without the import."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> bool:
+        return True
+
+
 def _finish(ended: dict[str, Any]) -> None:
     """Do what Python does at the end: wait for threads, call what is registered, empty the buffers."""
-    steps: list[Callable[[], object]] = [atexit._run_exitfuncs]
+    steps: list[Any] = [atexit._run_exitfuncs]
     if "threading" in sys.modules:
         steps.insert(0, sys.modules["threading"]._shutdown)
     for step in (*steps, lambda: sys.stdout.flush(), lambda: sys.stderr.flush()):
         try:
             step()
-        except BaseException as error:  # noqa: BLE001 - the program may have put anything there
+        except BaseException as error:  # noqa: BLE001, PERF203 - the program may have put anything there
             if ended["outcome"] == "finished":
                 ended.update(_exited(error.code) if isinstance(error, SystemExit) else _raised(error))

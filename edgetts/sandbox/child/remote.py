@@ -16,11 +16,17 @@ from edgetts.sandbox.child.link import BrokenLinkError, Link
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
 
 _KNOWN_TYPES = (
     *(bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, object),
-    *(value for value in vars(builtins).values() if isinstance(value, type) and issubclass(value, BaseException)),
+    *(
+        value
+        for value in vars(builtins).values()
+        if isinstance(value, type) and issubclass(value, BaseException)
+    ),
 )
 _TYPES = {kind.__name__: kind for kind in _KNOWN_TYPES}
 _PLAIN_ATTRIBUTES = frozenset({"__name__", "__doc__", "__qualname__"})
@@ -106,7 +112,7 @@ class Remote:
     def __round__(self, digits: int | None = None) -> Any:
         return self._ask("round", self, digits)
 
-    def _exactly(self, kind: type, operation: str, *args: Any) -> Any:
+    def _exactly(self, kind: type[_T], operation: str, *args: Any) -> _T:
         value = self._ask(operation, *args)
         if type(value) is not kind:
             raise TypeError(f"{operation} of an object of the program gave no {kind.__name__}")
@@ -143,31 +149,32 @@ for _name in (
 
 
 class Asking:
-    """Ask the program's process to do something, and understand what it says.
-
-    broken: why nothing more can be asked; once set, it stays.
-    """
+    """Ask the program's process to do something, and understand what it says."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._remotes: dict[int, Remote] = {}
         self._callbacks: list[Callable[..., Any]] = []
         self._exceptions: dict[tuple[str, ...], type[BaseException]] = {}
-        self.broken = ""
+        self._broken = ""
+
+    def broken(self) -> str:
+        """Return why nothing more can be asked, empty while something can; it stays."""
+        return self._broken
 
     def begin(self) -> None:
         """Wait until the program has run; `broken` says if it did not end well."""
         try:
             said = self._receive()
             if said[0] != "ready":
-                self.broken = str(said[1])
+                self._broken = str(said[1])
         except ProgramGoneError:
             pass
 
     def ask(self, operation: str, *args: Any, **kwargs: Any) -> Any:
         """Return what an operation on the program's objects gives; raises what it raises."""
-        if self.broken:
-            raise ProgramGoneError(self.broken)
+        if self._broken:
+            raise ProgramGoneError(self._broken)
         message = plain.dumps(["do", operation, list(args), kwargs], self._encode)
         try:
             self._link.send(message)
@@ -198,8 +205,8 @@ class Asking:
             self._break(str(error))
 
     def _break(self, why: str) -> Any:
-        self.broken = f"the program's process does not answer: {why}"
-        raise ProgramGoneError(self.broken)
+        self._broken = f"the program's process does not answer: {why}"
+        raise ProgramGoneError(self._broken)
 
     def _called(self, number: Any, args: Any, kwargs: Any) -> bytes:
         """Call a function of the check that the program was given."""
@@ -216,7 +223,9 @@ class Asking:
             if getattr(sys.modules.get(module), name, None) is value:
                 return ["library", module, name]
         if not callable(value):
-            raise plain.NotPlainError(f"a value of type {type(value).__name__} cannot be given to the program")
+            raise plain.NotPlainError(
+                f"a value of type {type(value).__name__} cannot be given to the program"
+            )
         for number, known in enumerate(self._callbacks):
             if known is value:
                 return ["callback", number]

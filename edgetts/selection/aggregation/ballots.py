@@ -53,11 +53,7 @@ class Ballots:
         The largest weight is 1, so that the probability of a long text does not vanish before it is
         compared. fsum is exact: the order of votes cannot tip a tie.
         """
-        logs = {
-            answer: [log_weight(vote) for vote in sorted(cast, key=lambda vote: vote.sample)]
-            for answer, cast in self.of.items()
-        }
-        return sums_of_logs(logs)
+        return sums_of_logs({answer: [log_weight(vote) for vote in cast] for answer, cast in self.of.items()})
 
     def decide(
         self,

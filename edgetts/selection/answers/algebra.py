@@ -68,14 +68,9 @@ def plain_expression(raw: str) -> str | None:
     spelled = re.sub(r"\\[A-Za-z]+", " ", raw)
     words = [w for w in re.findall(r"[A-Za-z]{2,}", spelled) if w.lower() not in FUNCTIONS | GREEK | {"pi"}]
     marked = re.search(r"[-+*/^=\u221a\u00b2\u00b3\u2212]|\\[a-z]+|\d\s?[a-z]|pi|[a-z]\(", raw)
-    hyphened = re.fullmatch(r"\s*[A-Za-z](?:-[A-Za-z])+\s*|[^\w]*", raw)
-    if (
-        words
-        or not marked
-        or hyphened
-        or not re.search(r"[A-Za-z\u03b1-\u03c9\u221a]", raw)
-        or not has_algebra()
-    ):
+    hyphened = re.fullmatch(r"\s*[A-Za-z](?:-[A-Za-z])+\s*", raw)
+    lettered = re.search(r"[A-Za-z\u03b1-\u03c9\u221a]", raw)
+    if words or not marked or hyphened or not lettered or not has_algebra():
         return None
     return canonical_expression(raw)
 

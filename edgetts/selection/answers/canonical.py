@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgetts.selection.answers.choices import canonical_choice
 from edgetts.selection.answers.algebra import plain_expression
+from edgetts.selection.answers.choices import canonical_choice
 from edgetts.selection.answers.found import AnswerKind
 from edgetts.selection.answers.json_values import canonical_json
 from edgetts.selection.answers.numbers import GROUPED_INTEGER, VULGAR_FRACTION, canonical_number

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import Union
+from typing import TypeAlias
 
 from edgetts.selection.answers.algebra import canonical_expression, has_algebra
 from edgetts.selection.answers.choices import canonical_choice
@@ -33,7 +33,7 @@ MAX_EXPRESSIONS = 128
 
 _Key = tuple[str, str]
 """A canonical form and a unit."""
-_Place = tuple[str, Union[Fraction, str]]
+_Place: TypeAlias = "tuple[str, Fraction | str]"
 """A dimension and how much of it; or a unit and a number too long to convert."""
 
 
@@ -50,7 +50,9 @@ def classes(found: Sequence[Extracted | None], format: AnswerFormat | str = "aut
     if form.name == "text":
         return _named_by_similarity(found)
     names = _expression_names({one.canonical for one in found if one}, _kinds(found))
-    keys = [one and (names[one.canonical], one.unit if one.kind == "number" else "") for one in found]
+    keys: list[_Key | None] = [
+        (names[one.canonical], one.unit if one.kind == "number" else "") if one else None for one in found
+    ]
     with_units = _unit_names({key for key in keys if key is not None})
     return [None if key is None else with_units[key] for key in keys]
 

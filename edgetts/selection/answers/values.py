@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from importlib import import_module
 from threading import Lock
-from typing import Any, Optional
+from typing import Any, TypeAlias
 
 from edgetts.errors import MissingExtra
 from edgetts.selection.answers.expressions import FUNCTIONS, Term, read_expression, variables_of
@@ -23,14 +23,12 @@ _DIGITS = (50, 100)
 """Values are computed with both numbers of digits: their difference tells how many of them are good."""
 _MAX_LOG = 5_000.0
 """Natural logarithm of the largest value; beyond it an expression is taken to have none."""
-
-
 _MAX_ARGUMENT = 2_000
 _MAX_FACTORIAL = 170
 _ALONE = Lock()
 """mpmath's contexts change their precision while they compute: one thread at a time."""
 
-_Value = Optional[tuple[Any, Any]]
+_Value: TypeAlias = "tuple[Any, Any] | None"
 """With few and with many digits; None where there is none, or it would take too long."""
 
 
@@ -42,9 +40,9 @@ def same_expressions(forms: Sequence[str]) -> list[list[int]]:
     """Group canonical expressions (or numbers) by value; return the indices of each group, in order.
 
     Two are the same where they agree at `POINTS` random real places, positive and negative, as closely
-    as their precision tells ("Probabilistic Algorithms for Sparse Polynomials", carried over from
-    polynomials): a chance agreement of different ones has next to no probability, as the places are not
-    known to whoever wrote them. Functions take their principal branch, so that the root of x^2 is |x|,
+    as their precision tells. For polynomials that is the test of "Fast Probabilistic Algorithms for
+    Verification of Polynomial Identities", which is wrong next to never; it is carried over to functions.
+    The places are the same in every run. Functions take their principal branch, so that the root of x^2 is |x|,
     not x. What has no value at most places is the same only as its own spelling.
     """
     with _ALONE:
@@ -126,13 +124,13 @@ def _valued(term: Term, mp: Any, places: dict[str, Fraction]) -> Any:
     elif term.op == "^":
         value = _raised(first, args[1], mp)
     elif term.op == "factorial":
-        value = mp.factorial(_within(first, MAX_FACTORIAL))
+        value = mp.factorial(_within(first, _MAX_FACTORIAL))
     elif term.op == "abs":
         value = mp.mpf(abs(first))
     elif term.op in ("sqrt", "log"):
         value = getattr(mp, term.op)(first) if first or term.op == "sqrt" else _none()
     elif term.op in FUNCTIONS:
-        value = getattr(mp, term.op)(_within(first, 2_000))
+        value = getattr(mp, term.op)(_within(first, _MAX_ARGUMENT))
     else:
         raise _NoValueError
     return _sized(value, mp)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,13 +16,17 @@ def leads(leader: int, runner_up: int) -> float:
     """Return P(leader's share > runner-up's), for a uniform prior on how the two divide their votes.
 
     The posterior is Beta(leader + 1, runner_up + 1), and its mass above one half is a tail of fair coins:
-    P(X <= leader) for X of leader + runner_up + 1 tosses. Exact in whole numbers.
+    P(X <= leader) for X of leader + runner_up + 1 tosses, so 1 - P(X <= runner_up). Exact in whole numbers.
     Source: "Let's Sample Step by Step: Adaptive-Consistency for Efficient Reasoning and Coding with LLMs".
     """
     if leader < 0 or runner_up < 0:
         raise InvalidInput(f"Votes cannot be negative: {leader} and {runner_up}.")
     tosses = leader + runner_up + 1
-    return sum(math.comb(tosses, heads) for heads in range(leader + 1)) / (1 << tosses)
+    ways = below = 1
+    for heads in range(runner_up):
+        ways = ways * (tosses - heads) // (heads + 1)
+        below += ways
+    return ((1 << tosses) - below) / (1 << tosses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,15 +92,23 @@ def computed(text: str, *, complete: bool = True) -> list[Computed]:
     """
     rounded: dict[Fraction, Fraction] = {}
     found: list[Computed] = []
+    rights: dict[str, int] = {}  # where a left side was last computed rightly
     for equation in find_equations(text):
         if not complete and equation.last:
             continue
         holds, value = _judge(equation, rounded)
-        found.append(Computed(equation.spelled, holds, value))
         if holds:
-            left = equation.spelled.partition("=")[0]
-            found = [other for other in found if other.holds is not False or other.spelled.partition("=")[0] != left]
-    return found
+            rights[_left(equation.spelled)] = len(found)
+        found.append(Computed(equation.spelled, holds, value))
+    return [
+        one
+        for at, one in enumerate(found)
+        if one.holds is not False or rights.get(_left(one.spelled), -1) < at
+    ]
+
+
+def _left(spelled: str) -> str:
+    return spelled.partition("=")[0]
 
 
 def _judge(equation: Equation, rounded: dict[Fraction, Fraction]) -> tuple[bool | None, Fraction | None]:

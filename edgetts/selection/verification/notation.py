@@ -20,8 +20,8 @@ SUPERSCRIPT = "[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]"
 
 _ARRANGED = (
     # A list's bullet, number or letter, a heading's or a quotation's sign at the start of a line.
-    (re.compile(r"(?m)^[ \t]*(?:[>#]+[ \t]+)?(?:[*+\u2022\u00b7][ \t]+)?(?:(?:\(?\w{1,2}\)|\d{1,2}\.)[ \t]+(?![+*/\u00d7\u00f7=^\u2212-]))?"), "\n "),
-    (re.compile(r"\n\s*&?\s*(?==[^=])"), " "),  # "= 12" on a line of its own goes on from the one before
+    (re.compile(r"(?m)^[ \t]*(?:[>#]+[ \t]+)?(?:[*+\u2022\u00b7][ \t]+)?(?:(?:\(?\w{1,2}\)|\d{1,2}\.)[ \t]+(?![+*/\u00d7\u00f7=^\u2212-]))?"), ""),
+    (re.compile(r"\n[ \t]{0,20}&?[ \t]{0,20}(?==[^=])"), " "),  # "= 12" on a line of its own goes on from the one before
     (re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|operatorname|mbox)\s?\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\\(?:left|right|displaystyle|boxed|fbox|quad|qquad|[Bb]igg?[lr]?)(?![A-Za-z])|\\[,;:! ]|\^\s?\{?\\circ\}?|&"), " "),
     (re.compile(r"(?<=[0-9])\{,\}(?=[0-9])"), ","),
@@ -45,7 +45,7 @@ _TOKEN = re.compile(
     | (?P<percent>%|(?:percent|per\scent)\b)
     | (?P<super>\u207b?{SUPERSCRIPT}+)
     | (?P<word>[^\W\d_](?:[\w'\u2019]|-(?=[^\W\d_]))*)
-    | (?P<arrow>=>|<=|>=|[-=]+>|[<>\u2264\u2265\u2192\u21d2]+|\\(?:leq?|geq?|lt|gt|Rightarrow|rightarrow|implies|to)(?![A-Za-z]))
+    | (?P<arrow>=>|<=|>=|[-=]{{1,4}}>|[<>\u2264\u2265\u2192\u21d2]+|\\(?:leq?|geq?|lt|gt|Rightarrow|rightarrow|implies|to)(?![A-Za-z]))
     | (?P<about>\u2248|\u2245|\u2243|~=|=~|\\(?:approx|simeq|sim|cong)(?![A-Za-z]))
     | (?P<equals>=|\uff1d)
     | (?P<frac>\\[dtc]?frac(?![A-Za-z]))

@@ -1,0 +1,133 @@
+"""Find the Python program that a text gives, alone or as the continuation of a prompt; never runs or compiles it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Collection, Iterator, Sequence
+
+from edgetts.selection.answers.fences import Block, fenced
+from edgetts.selection.answers.found import Page
+
+MAX_PROGRAM_CHARS = 65_536
+
+_PYTHON = frozenset(("", "python", "py", "python3", "py3"))
+_DEFINITION = re.compile(r"(?m)^[ \t]*(?:async[ \t]+)?def[ \t]+(\w{1,100})[ \t]*\(")
+_TOP_DEFINITION = re.compile(r"(?m)^(?:async[ \t]+)?def[ \t]+(\w{1,100})[ \t]*\(")
+_CALLED = re.compile(r"\b([^\W\d]\w{0,100})[ \t]*\(")
+_OPENS = re.compile(r"(?:(?:async )?def|class|import|from|if|for|while|try|with|assert|@)\b|@|#|\w+ ?=(?!=)|print\(")
+_HEAD = re.compile(r"(?m)^(?:from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+\w|(?:async[ \t]+)?def[ \t]|class[ \t]|@\w)")
+
+
+def program_in(text: str, *, prompt: str = "", wanted: Collection[str] = (), complete: bool = True) -> str | None:
+    """Return the program that a text gives, None where there is none.
+
+    It is the last fenced block of Python that defines one of `wanted`; else, with a `prompt` (code that
+    ends in an open function, as HumanEval has it), the prompt continued by the block, or by the text itself;
+    else the last block, or a text that is code as it stands. Where a block defines the prompt's own function
+    again, only what the prompt has before that function, such as imports, stands before it. A text that
+    is not complete gives a program only in a block that was closed.
+    """
+    text = text[-MAX_PROGRAM_CHARS:]
+    everything = [block for block in fenced(Page(text, complete)) if block.closed or complete]
+    blocks = [_content(text, block) for block in everything if block.language in _PYTHON]
+    blocks = [block for block in blocks if block.strip() and not block.lstrip().startswith(">>>")]
+    if not blocks and (everything or not complete):
+        return None
+    names = [*defined_in(prompt)[-1:], *wanted]
+    for block in reversed(blocks or [_unfenced(text)]):
+        if not set(names).isdisjoint(defined_in(block)):
+            return _before_function(prompt) + block
+    if prompt:
+        body = blocks[-1] if blocks else text
+        return _continued(prompt, body) if body.strip() else None
+    return blocks[-1] if blocks else (_unfenced(text) or None)
+
+
+def without_blocks(text: str) -> str:
+    """Return what a text says outside of its fenced blocks."""
+    kept: list[str] = []
+    at = 0
+    for block in fenced(Page(text)):
+        kept.append(text[at : block.around[0]])
+        at = block.around[1]
+    return "\n".join((*kept, text[at:]))
+
+
+def prompt_in(question: str) -> str:
+    """Return the code in a question that a text may continue; "" where it has no open function.
+
+    It is the fenced block with a function, or all from the first line that is code on.
+    """
+    blocks = [_content(question, block) for block in fenced(Page(question)) if block.language in _PYTHON]
+    for block in reversed(blocks):
+        if _TOP_DEFINITION.search(block):
+            return block
+    head = _HEAD.search(question)
+    code = question[head.start() :] if head and not blocks else ""
+    return code if _TOP_DEFINITION.search(code) else ""
+
+
+def defined_in(code: str) -> list[str]:
+    """Name the functions that code defines at its top, in order."""
+    return _TOP_DEFINITION.findall(code)
+
+
+def called_in(checks: Sequence[str]) -> set[str]:
+    """Name what checks call, as far as that can be seen without parsing them."""
+    return {name for check in checks for name in _CALLED.findall(check)}
+
+
+def _content(text: str, block: Block) -> str:
+    return textwrap.dedent(text[slice(*block.span)]).strip("\n") + "\n"
+
+
+def _before_function(prompt: str) -> str:
+    """What a prompt has before its last function: imports, and functions that help."""
+    starts = [match.start() for match in _TOP_DEFINITION.finditer(prompt)]
+    return prompt[: starts[-1]] if starts else ""
+
+
+def _continued(prompt: str, body: str) -> str:
+    """The prompt's function with its body, up to where the text leaves the function for something else than code."""
+    lines = body.strip("\n").splitlines()
+    if lines and lines[0].strip() and not lines[0][0].isspace():
+        rest_is_indented = any(line[:1].isspace() and line.strip() for line in lines[1:])
+        nested = any(re.match(r"(?:for|while|if|with|try|def|elif|else)\b.*:\s*(?:#.*)?$", line) for line in lines)
+        if rest_is_indented and not nested:
+            lines[0] = "    " + lines[0]  # the tokens of a first indent were left to the prompt
+        else:
+            lines = ["    " + line if line.strip() else line for line in _code_lines(lines)]
+    return prompt.rstrip(" \t").rstrip("\n") + "\n" + "\n".join(_code_lines(lines)) + "\n"
+
+
+def _code_lines(lines: list[str]) -> list[str]:
+    """The lines up to the first that is prose, for which it must begin at the margin."""
+    return list(_taken(lines))
+
+
+def _taken(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        if line.startswith("```"):
+            return
+        if line.strip() and not line[0].isspace() and _is_prose(line):
+            return
+        yield line
+
+
+def _is_prose(line: str) -> bool:
+    """Whether a line at the margin reads like a sentence: words, without what code opens with."""
+    if _OPENS.match(line) or line[0] in ")]}\"'":
+        return False
+    return bool(re.match(r"(?:\d+[.)]|[-*>]+|\#{2,})\s|[A-Z][\w']*\s+[\w'`]+|[a-z]+\s+[a-z]+\s+[a-z]+", line)) and not re.match(
+        r"(?:return|raise|yield|elif|else|except|finally|global|nonlocal|del|pass|lambda|not|await)\b", line
+    )
+
+
+def _unfenced(text: str) -> str:
+    """The code of a text without fences: from the first line of code to the first line of prose behind it."""
+    lines = text.splitlines()
+    first = next((at for at, line in enumerate(lines) if re.match(r"(?:def|class|import|from \S+ import|@|async def)\b|@", line)), None)
+    if first is None:
+        return ""
+    return "\n".join(_code_lines(lines[first:])).rstrip() + "\n"
