@@ -291,7 +291,8 @@ class Engine:
             lambda: cancel.requested,
             streams=streams,
         )
-        search = choosing.strategy.start(Task(plan.samples, sampling.seed, question))
+        rates = None if choosing.verifier is None else choosing.verifier.rates
+        search = choosing.strategy.start(Task(plan.samples, sampling.seed, rates, question))
         try:
             yield from follow(run, search, choosing)
         finally:

@@ -733,6 +733,15 @@ if os.fork() == 0:
         with pytest.raises(RuntimeFailure, match="was not run, as its process could not be confined"):
             run_python("print('run')")
 
+    def test_what_fails_when_it_is_tried_is_not_promised(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        module = sys.modules["edgetts.sandbox.confinement"]
+        monkeypatch.setattr(module, "_MECHANISMS", ("resources", "magic"))
+        monkeypatch.setattr(sys, "platform", "linux")
+        found = module._probed.__wrapped__()
+        assert (found.complete, found.mechanisms) == (False, ("resources",))
+        assert found.failed == {"magic": "KeyError: 'magic'"}
+        assert found.enforced >= {"time", "output", "environment", "cpu"}
+
     def test_nothing_runs_without_an_interpreter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "executable", "")
         with pytest.raises(Unsupported, match="need a Python interpreter"):

@@ -134,7 +134,8 @@ def test_the_posterior_stops_at_its_threshold() -> None:
     rule = make_rule("posterior:0.95")
     assert rule.stop(cast(3), 9) is None
     assert rule.stop(cast(4), 9) == "the leader stays ahead with probability 0.969"
-    assert rule.stop(cast(4, 1), 9) is None
+    assert rule.stop(cast(5, 1), 9) is None
+    assert rule.stop(cast(6, 1), 9)
     assert rule.stop(cast(4, 4), 9) is None
     assert rule.stop(cast(lost=9), 9) is None
     assert leads(10_000, 9_000) == pytest.approx(1)

@@ -17,7 +17,15 @@ MAJORITY = {1: 12.3, 4: 15.2, 8: 21.0, 16: 26.5}
 @pytest.mark.skipif(not TRACES.exists(), reason="no recorded traces beside this clone (../shared/traces)")
 def test_votes_on_recorded_samples() -> None:
     run = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "votes.py"), str(TRACES), "--subsets", "10"],
+        [
+            sys.executable,
+            str(ROOT / "benchmarks" / "votes.py"),
+            str(TRACES),
+            "--subsets",
+            "40",
+            "--only",
+            "majority",
+        ],
         capture_output=True,
         text=True,
         check=True,

@@ -60,9 +60,10 @@ def run_checks(
     returns. Only plain data crosses, as copies; anything else stays behind and is asked from afar. So a
     program can print, exit, patch modules, write to every descriptor, or return objects that equal everything,
     and gets no check passed that right answers would not have passed: what a check computes and compares is
-    in a process in which none of its code runs. It sees the arguments it is called with, never what is expected.
+    in a process in which none of its code runs; what it tells that process it can tell, whatever it sends, only
+    as the value of a call or an exception from it. It sees the arguments it is called with, never what is expected.
 
-    What does not cross: `is` between containers; objects of classes the checks define; coroutines; how an
+    The two share a directory. What does not cross: `is` between containers; objects of classes the checks define; coroutines; how an
     object of the program compares with plain data (only two objects of the program are compared, by the
     program; `in` looks through what it yields). Arguments that the program changes in place are changed.
     What the program imports from the standard library the checks have too, imported anew.
@@ -70,6 +71,7 @@ def run_checks(
     What it does not stop: a program that knows the checks' arguments can have memorised answers; checks that
     compare two of the program's objects, or ask it whether it is right, believe it; and checks themselves are
     trusted to mean what they say, so never take them from the same source as the program.
+    Unconfined, a program may also reach into the process that checks it: then a pass proves little.
 
     names: the program's names that checks may use, built-in ones among them; by default all that are no
         built-in function or type, so that a program cannot replace `len` or `sorted` for its checks.

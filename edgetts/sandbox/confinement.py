@@ -85,8 +85,9 @@ def _probed() -> Confinement:
     tried = _MECHANISMS if sys.platform == "linux" else ("resources",)
     limits = Limits()
     with scratch_directory() as directory:
-        nothing = Confinement(_ALWAYS, tried)
-        process = Process({"task": "probe"}, limits, directory, nothing)
+        # No program is run, so no process of one need be looked for.
+        hoped = Confinement(_ALWAYS | {"processes"}, tried)
+        process = Process({"task": "probe"}, limits, directory, hoped)
         supervise([process], limits, directory)
     if process.kept is None:
         raise RuntimeFailure(

@@ -6,7 +6,6 @@ plain data, or that something is an object of its own.
 
 from __future__ import annotations
 
-import builtins
 import operator
 
 from edgetts.sandbox.child import plain
@@ -47,8 +46,7 @@ class Answers:
             elif reply[0] == "ok":
                 return reply[1]
             else:
-                kind = getattr(builtins, reply[1], RuntimeError)
-                raise kind(reply[2])
+                raise plain.TYPES.get(reply[1], RuntimeError)(reply[2])
 
     def _answer(self, message: list[Any]) -> None:
         _, operation, args, kwargs = message
@@ -76,10 +74,11 @@ class Answers:
         if isinstance(value, _Callback):
             return ["callback", value.number]
         if isinstance(value, type):
-            if value.__module__ == "builtins" and getattr(builtins, value.__name__, None) is value:
-                return ["type", value.__name__]
-            if issubclass(value, BaseException):
-                return ["exception", _lineage(value)]
+            kind: type = value
+            if plain.TYPES.get(kind.__name__) is kind:
+                return ["type", kind.__name__]
+            if issubclass(kind, BaseException):
+                return ["exception", _lineage(kind)]
         number = self._numbers.get(id(value))
         if number is None:
             number = self._numbers[id(value)] = len(self._objects)

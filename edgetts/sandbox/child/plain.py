@@ -6,6 +6,7 @@ equals stays where it was made. Decoding makes only these types, whatever the by
 
 from __future__ import annotations
 
+import builtins
 from _json import encode_basestring_ascii as _quoted
 
 TYPE_CHECKING = False
@@ -132,6 +133,12 @@ def _decode(data: Any, other: Callable[[Any], Any] | None, depth: int) -> Any:
     return other(data)
 
 
+TYPES: dict[str, type] = {
+    name: value
+    for name, value in vars(builtins).items()
+    if isinstance(value, type) and value.__name__ == name and name not in ("type", "super")
+}
+"""The built-in types by name, which are the same in every process; exceptions among them."""
 _CONSTANTS = {None: "null", True: "true", False: "false"}
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _SEQUENCES: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}

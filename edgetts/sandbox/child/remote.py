@@ -6,7 +6,6 @@ the check computed itself: only two objects of the program are compared by the p
 
 from __future__ import annotations
 
-import builtins
 import sys
 from types import BuiltinFunctionType
 
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-_KNOWN_TYPES = (
-    *(bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, object),
-    *(
-        value
-        for value in vars(builtins).values()
-        if isinstance(value, type) and issubclass(value, BaseException)
-    ),
-)
-_TYPES = {kind.__name__: kind for kind in _KNOWN_TYPES}
 _PLAIN_ATTRIBUTES = frozenset({"__name__", "__doc__", "__qualname__"})
 
 
@@ -239,7 +229,7 @@ class Asking:
         if kind == "callback":
             return self._callbacks[what]
         if kind == "type":
-            return _TYPES[what]
+            return plain.TYPES[what]
         if kind == "exception":
             return self._exception_class(what)
         raise plain.DamagedError(str(kind))
@@ -254,7 +244,7 @@ class Asking:
     def _exception_class(self, names: Any) -> type[BaseException]:
         """Return the built-in class, or one made here of the same name, so that checks can catch it."""
         *own, built_in = names
-        kind = _TYPES.get(built_in, Exception)
+        kind = plain.TYPES.get(built_in, Exception)
         if not issubclass(kind, BaseException):
             kind = Exception
         for depth in range(len(own) - 1, -1, -1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgetts.errors import InvalidInput
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _SUREST = 0.999
 """No verdict is believed more than this, so that two that contradict each other can be weighed."""
 
+_NONE = "\0none of these"  # no canonical answer has a null character
+
 
 @dataclass(frozen=True, slots=True)
 class Verified:
@@ -31,6 +33,8 @@ class Verified:
     error rates: how often it passes a text that is right, or wrong. The default is a verifier that does not
     err, and then this is best-of-N by verifier ("Training Verifiers to Solve Math Word Problems"): an answer
     with a text that passed beats one without, however many votes that has, and among those the majority decides.
+    Where no text of the winner passed, the right answer may well be none of these: for the confidence that has the
+    weight of one vote without a verdict.
     Errors: InvalidInput where no vote has a verdict.
     """
 
@@ -68,7 +72,16 @@ class Verified:
             passed = sum(vote.passed is True for vote in cast)
             failed = sum(vote.passed is False for vote in cast)
             logs[answer] = [math.log(len(cast)) + passed * passing + failed * failing]
-        return ballots.decide(sums_of_logs(logs), share_of(self.name), merit=_standing)
+        tally = ballots.decide(sums_of_logs(logs), share_of(self.name), merit=_standing)
+        if (
+            tally.answer is None
+            or tally.confidence is None
+            or any(vote.passed for vote in ballots.of[tally.answer])
+        ):
+            return tally
+        with_none = sums_of_logs({**logs, _NONE: [0.0]})
+        total = math.fsum(with_none.values())
+        return replace(tally, confidence=with_none[tally.answer] / total)
 
 
 def _bounded(rate: float) -> float:

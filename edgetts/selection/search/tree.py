@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from edgetts.selection.aggregation.votes import Tally, Vote
 from edgetts.selection.stopping.rule import Pruning, StoppingRule
+from edgetts.selection.verification.verifier import ErrorRates
 
 ROOT = -1
 """The node that is the prompt alone. Others count from 0: a node's id is the index of its sample."""
@@ -67,10 +68,14 @@ Move = Grow | Draw
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a search may know: the samples (leaves, particles, beams) it may have side by side, and its seed."""
+    """What a search may know: the samples (leaves, particles, beams) it may have side by side, and its seed.
+
+    rates: how often the verifier errs, where there is one that knows.
+    """
 
     samples: int
     seed: int = 0
+    rates: ErrorRates | None = None
     question: str = field(default="", compare=False)
 
 

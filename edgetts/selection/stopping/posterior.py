@@ -33,7 +33,7 @@ def leads(leader: int, runner_up: int) -> float:
 class Posterior:
     """Stop when `leads(leader, runner-up)` reaches `threshold`, greater than 1/2 and less than 1.
 
-    0.95 is the paper's. It takes four votes to none, five to one (0.98 takes five to none).
+    0.95 is the paper's. It takes four votes to none, six to one (0.98 takes five to none).
     """
 
     threshold: float = 0.95

@@ -24,7 +24,16 @@ FLOAT_PLACES = 12
 """Digits behind these are taken for the noise of a computer's floats."""
 SHOWN_WRONG = 3
 
-_SECONDS = {"second": 1, "sec": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "day": 86400, "week": 604800}
+_SECONDS = {
+    "second": 1,
+    "sec": 1,
+    "minute": 60,
+    "min": 60,
+    "hour": 3600,
+    "hr": 3600,
+    "day": 86400,
+    "week": 604800,
+}
 _CENTS = {"cent": 1, "¢": 1, "penny": 1, "pennie": 1, "nickel": 5, "dime": 10, "quarter": 25}
 _MONEY = {"dollar": 100, "$": 100, "euro": 100, "€": 100, "pound": 100, "£": 100, "usd": 100}
 _MILLIMETRES = {
@@ -32,7 +41,15 @@ _MILLIMETRES = {
     "kilometer": 10**6, "kilometre": 10**6,
 }  # fmt: skip
 _INCHES = {"inch": 1, "inche": 1, "foot": 12, "feet": 12, "ft": 12, "yard": 36, "mile": 63360}
-_MILLIGRAMS = {"mg": 1, "milligram": 1, "gram": 10**3, "kg": 10**6, "kilogram": 10**6, "ton": 10**9, "tonne": 10**9}
+_MILLIGRAMS = {
+    "mg": 1,
+    "milligram": 1,
+    "gram": 10**3,
+    "kg": 10**6,
+    "kilogram": 10**6,
+    "ton": 10**9,
+    "tonne": 10**9,
+}
 _OUNCES = {"oz": 1, "ounce": 1, "lb": 16, "pound": 16}
 _MILLILITRES = {"ml": 1, "milliliter": 1, "millilitre": 1, "liter": 1000, "litre": 1000}
 _PIECES = {"dozen": 12}
@@ -74,14 +91,18 @@ class ArithmeticVerifier:
 
     def verify(self, work: Work) -> Verdict:
         """Judge the equations in a text."""
-        told = [equation for equation in computed(work.text, complete=work.complete) if equation.holds is not None]
+        told = [
+            equation for equation in computed(work.text, complete=work.complete) if equation.holds is not None
+        ]
         if not told:
             return Verdict(None, "no equation between numbers")
         wrong = [equation for equation in told if not equation.holds]
         share = 1 - len(wrong) / len(told)
         if not wrong:
             return Verdict(True, f"{len(told)} of {len(told)} equations hold", share)
-        shown = "; ".join(f"{equation.spelled}, but it is {_shown(equation.value)}" for equation in wrong[:SHOWN_WRONG])
+        shown = "; ".join(
+            f"{equation.spelled}, but it is {_shown(equation.value)}" for equation in wrong[:SHOWN_WRONG]
+        )
         return Verdict(False, f"{len(wrong)} of {len(told)} equations do not hold: {shown}", share)
 
 
@@ -136,7 +157,9 @@ def _judge(equation: Equation, rounded: dict[Fraction, Fraction]) -> tuple[bool 
 
 def _readings(equation: Equation, rounded: dict[Fraction, Fraction]) -> Iterator[Reading]:
     percent = any(number.percent for side in (equation.left, equation.right) for number in numbers(side))
-    units = {unit for side in (equation.left, equation.right) for number in numbers(side) for unit in number.units}
+    units = {
+        unit for side in (equation.left, equation.right) for number in numbers(side) for unit in number.units
+    }
     dozens = not units.isdisjoint(("dozen", "dozens", "hundred", "hundreds"))
     for exact in (rounded, {}) if rounded else ({},):
         for mixed in (True, False):
@@ -190,7 +213,12 @@ def _last_digit(value: Fraction) -> int:
 
 def _converts(equation: Equation) -> bool:
     """Whether units of one kind are mixed, so that the numbers alone say nothing: 30 min + 30 min = 1 hour."""
-    units = {_singular(unit) for side in (equation.left, equation.right) for number in numbers(side) for unit in number.units}
+    units = {
+        _singular(unit)
+        for side in (equation.left, equation.right)
+        for number in numbers(side)
+        for unit in number.units
+    }
     if not units.isdisjoint(_CENTS):
         return True
     return any(len({dimension[unit] for unit in units & dimension.keys()}) > 1 for dimension in _DIMENSIONS)
@@ -216,4 +244,3 @@ def _shown(value: Fraction | None) -> str:
         return f"{float(value):.6g}"
     except OverflowError:
         return "too large to show"
-

@@ -15,11 +15,17 @@ _PYTHON = frozenset(("", "python", "py", "python3", "py3"))
 _DEFINITION = re.compile(r"(?m)^[ \t]*(?:async[ \t]+)?def[ \t]+(\w{1,100})[ \t]*\(")
 _TOP_DEFINITION = re.compile(r"(?m)^(?:async[ \t]+)?def[ \t]+(\w{1,100})[ \t]*\(")
 _CALLED = re.compile(r"\b([^\W\d]\w{0,100})[ \t]*\(")
-_OPENS = re.compile(r"(?:(?:async )?def|class|import|from|if|for|while|try|with|assert|@)\b|@|#|\w+ ?=(?!=)|print\(")
-_HEAD = re.compile(r"(?m)^(?:from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+\w|(?:async[ \t]+)?def[ \t]|class[ \t]|@\w)")
+_OPENS = re.compile(
+    r"(?:(?:async )?def|class|import|from|if|for|while|try|with|assert|@)\b|@|#|\w+ ?=(?!=)|print\("
+)
+_HEAD = re.compile(
+    r"(?m)^(?:from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+\w|(?:async[ \t]+)?def[ \t]|class[ \t]|@\w)"
+)
 
 
-def program_in(text: str, *, prompt: str = "", wanted: Collection[str] = (), complete: bool = True) -> str | None:
+def program_in(
+    text: str, *, prompt: str = "", wanted: Collection[str] = (), complete: bool = True
+) -> str | None:
     """Return the program that a text gives, None where there is none.
 
     It is the last fenced block of Python that defines one of `wanted`; else, with a `prompt` (code that
@@ -93,7 +99,9 @@ def _continued(prompt: str, body: str) -> str:
     lines = body.strip("\n").splitlines()
     if lines and lines[0].strip() and not lines[0][0].isspace():
         rest_is_indented = any(line[:1].isspace() and line.strip() for line in lines[1:])
-        nested = any(re.match(r"(?:for|while|if|with|try|def|elif|else)\b.*:\s*(?:#.*)?$", line) for line in lines)
+        nested = any(
+            re.match(r"(?:for|while|if|with|try|def|elif|else)\b.*:\s*(?:#.*)?$", line) for line in lines
+        )
         if rest_is_indented and not nested:
             lines[0] = "    " + lines[0]  # the tokens of a first indent were left to the prompt
         else:
@@ -119,7 +127,9 @@ def _is_prose(line: str) -> bool:
     """Whether a line at the margin reads like a sentence: words, without what code opens with."""
     if _OPENS.match(line) or line[0] in ")]}\"'":
         return False
-    return bool(re.match(r"(?:\d+[.)]|[-*>]+|\#{2,})\s|[A-Z][\w']*\s+[\w'`]+|[a-z]+\s+[a-z]+\s+[a-z]+", line)) and not re.match(
+    return bool(
+        re.match(r"(?:\d+[.)]|[-*>]+|\#{2,})\s|[A-Z][\w']*\s+[\w'`]+|[a-z]+\s+[a-z]+\s+[a-z]+", line)
+    ) and not re.match(
         r"(?:return|raise|yield|elif|else|except|finally|global|nonlocal|del|pass|lambda|not|await)\b", line
     )
 
@@ -127,7 +137,14 @@ def _is_prose(line: str) -> bool:
 def _unfenced(text: str) -> str:
     """The code of a text without fences: from the first line of code to the first line of prose behind it."""
     lines = text.splitlines()
-    first = next((at for at, line in enumerate(lines) if re.match(r"(?:def|class|import|from \S+ import|@|async def)\b|@", line)), None)
+    first = next(
+        (
+            at
+            for at, line in enumerate(lines)
+            if re.match(r"(?:def|class|import|from \S+ import|@|async def)\b|@", line)
+        ),
+        None,
+    )
     if first is None:
         return ""
     return "\n".join(_code_lines(lines[first:])).rstrip() + "\n"

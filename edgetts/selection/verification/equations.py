@@ -56,30 +56,134 @@ def find_equations(text: str) -> list[Equation]:
 
 
 _ROUNDED = re.compile(r"approx\w*|round\w*|roughly|nearest|estimat\w*")
-_WHOLE = re.compile(
-    r"whole|floor|ceil\w*|truncat\w*|remainder|leftover|left|remaining|integer|full|complete"
-)
+_WHOLE = re.compile(r"whole|floor|ceil\w*|truncat\w*|remainder|leftover|left|remaining|integer|full|complete")
 _DOUBT = re.compile(
     r"(?i)not|\w*n['\u2019]t|wrong|incorrect|mistaken?|false|wait|impossible|contradict\w*|error|however|but"
 )
-_APPROXIMATELY = frozenset("approximately approx about around roughly nearly almost ~".split())
+_APPROXIMATELY = frozenset(["approximately", "approx", "about", "around", "roughly", "nearly", "almost", "~"])
 _LEADING = _APPROXIMATELY | {"exactly", "only", "just"}
 _LABELS = frozenset(
-    "step day week month year case option part example problem question equation chapter stage phase line "
-    "number no level round grade room table figure page q".split()
+    [
+        "step",
+        "day",
+        "week",
+        "month",
+        "year",
+        "case",
+        "option",
+        "part",
+        "example",
+        "problem",
+        "question",
+        "equation",
+        "chapter",
+        "stage",
+        "phase",
+        "line",
+        "number",
+        "no",
+        "level",
+        "round",
+        "grade",
+        "room",
+        "table",
+        "figure",
+        "page",
+        "q",
+    ]
 )
 _CHANGING = frozenset(
-    "half twice double triple thrice times plus minus by and or over per than third thirds fourth quarter "
-    "quarters squared cubed subtract subtracting add adding multiply multiplying divide dividing between mod "
-    "modulo log ln sin cos tan sqrt root max min gcd lcm abs floor ceil round factorial less more fewer "
-    "average mean ratio if difference product percent to through until out into within without except not "
-    "choose remainder".split()
+    [
+        "half",
+        "twice",
+        "double",
+        "triple",
+        "thrice",
+        "times",
+        "plus",
+        "minus",
+        "by",
+        "and",
+        "or",
+        "over",
+        "per",
+        "than",
+        "third",
+        "thirds",
+        "fourth",
+        "quarter",
+        "quarters",
+        "squared",
+        "cubed",
+        "subtract",
+        "subtracting",
+        "add",
+        "adding",
+        "multiply",
+        "multiplying",
+        "divide",
+        "dividing",
+        "between",
+        "mod",
+        "modulo",
+        "log",
+        "ln",
+        "sin",
+        "cos",
+        "tan",
+        "sqrt",
+        "root",
+        "max",
+        "min",
+        "gcd",
+        "lcm",
+        "abs",
+        "floor",
+        "ceil",
+        "round",
+        "factorial",
+        "less",
+        "more",
+        "fewer",
+        "average",
+        "mean",
+        "ratio",
+        "if",
+        "difference",
+        "product",
+        "percent",
+        "to",
+        "through",
+        "until",
+        "out",
+        "into",
+        "within",
+        "without",
+        "except",
+        "not",
+        "choose",
+        "remainder",
+    ]
 )
 """Words before an expression after which it may be but part of what is meant, as in "half of", "3 and"."""
 _SUMS = frozenset(
-    "total sum cost price value amount result profit distance weight length income pay".split()
+    [
+        "total",
+        "sum",
+        "cost",
+        "price",
+        "value",
+        "amount",
+        "result",
+        "profit",
+        "distance",
+        "weight",
+        "length",
+        "income",
+        "pay",
+    ]
 )
-_COUNTS = frozenset("a an one half two three".split())
+_COUNTS = frozenset(["a", "an", "one", "half", "two", "three"])
 
 
 def _clauses(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator
 
@@ -19,19 +20,19 @@ _GIVES = re.compile(
     r"[ \t`]*(?:returns?[ \t]+|should[ \t]return[ \t]+)?"
 )
 _CALL = re.compile(r"(?<![\w.])([^\W\d]\w{0,100})\(")
-_SCALAR = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?j?(?![\w(])|(?:True|False|None)\b")
+_SCALAR = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?j?(?![\w(])|(?:[Tt]rue|[Ff]alse|None)\b")
 _NOTATION = ("==", "➞", "->", "=>", "→")
 """What stands between a call and its value where the question defines no function by which calls are known."""
 
 
 def examples_in(question: str) -> list[str]:
-    '''Return the examples of a question as checks: "f(2) == 4", in the order given.
+    """Return the examples of a question as checks: "f(2) == 4", in the order given.
 
     Read are doctests (">>> f(2)" with "4" on the next line, or ">>> f(2) == 4"), calls with what they give
     ("f(2) ➞ 4", "f(2) -> 4", "f(2) = 4", "f(2) returns 4", "f(2) # 4") and lines that are an assert. What
     a doctest assigns before a call stands before its check. Only values that are Python literals count,
     and of calls without an assert, those of a function that the question defines, if it defines one.
-    '''
+    """
     names = set(defined_in(prompt_in(question)))
     lines = question.splitlines()
     found: list[str] = []
@@ -103,13 +104,14 @@ def _calls(line: str, names: set[str]) -> Iterator[str]:
         known = call[1] in names if names else any(sign in gives[0] for sign in _NOTATION)
         value = _literal_at(line, gives.end()) if known else None
         source = line[call.start() : end]
-        if value is not None and _is_expression(source):
+        if value is not None and _names_in(source) <= {call[1], *names, *dir(builtins)}:
             yield f"{source} == {value}"
             at = gives.end() + len(value)
 
 
 def _literal_at(line: str, at: int) -> str | None:
     """The literal that begins at a place, whatever comes behind it."""
+    scalar = None
     if line[at : at + 1] in ("(", "[", "{"):
         end = _closing(line, at)
     elif line[at : at + 1] in ("'", '"'):
@@ -120,7 +122,7 @@ def _literal_at(line: str, at: int) -> str | None:
     if end is None:
         return None
     value = line[at:end]
-    value = value[:-1] if value.endswith(".") else value
+    value = value.removesuffix(".").replace("true", "True").replace("false", "False") if scalar else value
     operator = re.match(r"[ \t]*(?:[*/%+]|-(?!>)|==)", line[end:])
     return value if _is_literal(value) and not operator else None
 
@@ -160,6 +162,13 @@ def _is_literal(text: str) -> bool:
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return False
     return True
+
+
+def _names_in(source: str) -> set[str]:
+    """The names that an expression uses; a blank one where it is no expression."""
+    if not _is_expression(source):
+        return {""}
+    return {node.id for node in ast.walk(ast.parse(source, mode="eval")) if isinstance(node, ast.Name)}
 
 
 def _is_expression(text: str) -> bool:

@@ -37,7 +37,7 @@ class Token:
     units: tuple[str, ...] = ()
 
 
-class Unreadable(Exception):  # noqa: N818  # no error of anybody: the caller turns to the next place
+class Unreadable(Exception):  # no error of anybody: the caller turns to the next place
     """What stands there is no arithmetic, or more of it than is computed."""
 
 
@@ -104,7 +104,11 @@ def evaluate(node: Node, reading: Reading) -> Fraction:
     if node.sign in "+-" and reading.percent == "relative" and is_percent(node.right):
         share = evaluate(node.right, reading)
         return _bounded(left * (1 + share if node.sign == "+" else 1 - share))
-    if node.sign in "*/^" and reading.percent == "plain" and (is_percent(node.left) or is_percent(node.right)):
+    if (
+        node.sign in "*/^"
+        and reading.percent == "plain"
+        and (is_percent(node.left) or is_percent(node.right))
+    ):
         raise Unreadable
     return _apply(node.sign, left, evaluate(node.right, reading), reading)
 
@@ -177,15 +181,97 @@ def _bounded(value: Fraction) -> Fraction:
 
 _NOTHING = Token("end", "")
 _NO_UNITS = frozenset(
-    "more less fewer than half plus minus squared cubed factorial choose mod out twice times "
-    "greater larger smaller bigger longer shorter older younger higher lower quarter quarters "
-    "third thirds".split()
+    [
+        "more",
+        "less",
+        "fewer",
+        "than",
+        "half",
+        "plus",
+        "minus",
+        "squared",
+        "cubed",
+        "factorial",
+        "choose",
+        "mod",
+        "out",
+        "twice",
+        "times",
+        "greater",
+        "larger",
+        "smaller",
+        "bigger",
+        "longer",
+        "shorter",
+        "older",
+        "younger",
+        "higher",
+        "lower",
+        "quarter",
+        "quarters",
+        "third",
+        "thirds",
+    ]
 )
 """Words behind a number that change it, so that it is not read at all."""
 PROSE = frozenset(
-    "and so then which that this is are was were will would therefore thus hence but or with for because "
-    "since as if when while where we he she they it you i in on at to from by have has had the there "
-    "means gives equals not now next after before into let using".split()
+    [
+        "and",
+        "so",
+        "then",
+        "which",
+        "that",
+        "this",
+        "is",
+        "are",
+        "was",
+        "were",
+        "will",
+        "would",
+        "therefore",
+        "thus",
+        "hence",
+        "but",
+        "or",
+        "with",
+        "for",
+        "because",
+        "since",
+        "as",
+        "if",
+        "when",
+        "while",
+        "where",
+        "we",
+        "he",
+        "she",
+        "they",
+        "it",
+        "you",
+        "i",
+        "in",
+        "on",
+        "at",
+        "to",
+        "from",
+        "by",
+        "have",
+        "has",
+        "had",
+        "the",
+        "there",
+        "means",
+        "gives",
+        "equals",
+        "not",
+        "now",
+        "next",
+        "after",
+        "before",
+        "into",
+        "let",
+        "using",
+    ]
 )
 """Words that no unit begins with or contains: there the number has ended."""
 

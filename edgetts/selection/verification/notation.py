@@ -61,7 +61,30 @@ _SIGNS = {
     "\\div": "/", "\u00f7": "/", "\u2215": "/", "\u2044": "/", "\u2212": "-", "\u2013": "-", "\uff0b": "+",
 }  # fmt: skip
 _WORD_SIGNS = {"x": "*", "times": "*", "plus": "+", "minus": "-"}
-_SHORT_UNITS = frozenset("km kg cm mm mg ml lb lbs oz ft mi hr hrs min mins sec secs mph kmh cents".split())
+_SHORT_UNITS = frozenset(
+    [
+        "km",
+        "kg",
+        "cm",
+        "mm",
+        "mg",
+        "ml",
+        "lb",
+        "lbs",
+        "oz",
+        "ft",
+        "mi",
+        "hr",
+        "hrs",
+        "min",
+        "mins",
+        "sec",
+        "secs",
+        "mph",
+        "kmh",
+        "cents",
+    ]
+)
 _CURRENCIES = {"$": "$", "\u20ac": "€", "\u00a3": "£", "\u00a5": "¥", "\u20b9": "₹"}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
@@ -124,7 +147,9 @@ _KINDS: dict[str, Kind] = {
 
 def _number(match: re.Match[str], glued: bool, text: str) -> Token:
     digits = match["digits"].replace(",", "") if match["digits"].isascii() else ""
-    letters = re.match(rf"(?:(?!{VULGAR_FRACTION}|{SUPERSCRIPT})[^\W\d_]){{1,20}}", text[match.end() : match.end() + 20])
+    letters = re.match(
+        rf"(?:(?!{VULGAR_FRACTION}|{SUPERSCRIPT})[^\W\d_]){{1,20}}", text[match.end() : match.end() + 20]
+    )
     word = letters[0].lower() if letters else ""
     times = word == "x" and re.match(r"\s?[\d($.]", text[match.end() + 1 : match.end() + 3])
     known = not word or times or word in _SHORT_UNITS or len(word) > 3
