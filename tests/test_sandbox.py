@@ -37,7 +37,9 @@ def sandboxed() -> set[int]:
     found = set()
     for process in psutil.process_iter():
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and "EDGETTS_SANDBOX" in process.environ():
+            if process.status() != psutil.STATUS_ZOMBIE and "edgetts.sandbox.child" in " ".join(
+                process.cmdline()
+            ):
                 found.add(process.pid)
         except (psutil.Error, OSError):
             continue
@@ -354,7 +356,10 @@ class TestTimeAndSignals:
     def test_a_program_ends_with_the_process_that_runs_it(self) -> None:
         code = "from edgetts.sandbox import *; confinement(); print('on', flush=True); run_python('while True: pass', limits=Limits(seconds=60, cpu_seconds=60))"
         before = sandboxed()
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as caller:
+        environment = {**os.environ, "TMPDIR": tempfile.gettempdir()}
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment
+        ) as caller:
             assert caller.stdout is not None
             caller.stdout.readline()
             deadline = time.monotonic() + 20

@@ -11,9 +11,10 @@ from edgetts.errors import InvalidInput
 from edgetts.sandbox.confinement import required
 from edgetts.sandbox.execution import Execution
 from edgetts.sandbox.limits import Limits
-from edgetts.sandbox.process import Process, supervise
+from edgetts.sandbox.process import Process
 from edgetts.sandbox.run import checked_text, execution_of
 from edgetts.sandbox.scratch import scratch_directory
+from edgetts.sandbox.supervision import supervise
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,9 @@ def enforced_by(kept: Iterable[str]) -> frozenset[str]:
 
 @functools.cache
 def _probed() -> Confinement:
-    from edgetts.sandbox.process import Process, supervise
+    from edgetts.sandbox.process import Process
     from edgetts.sandbox.scratch import scratch_directory
+    from edgetts.sandbox.supervision import supervise
 
     tried = _MECHANISMS if sys.platform == "linux" else ("resources",)
     limits = Limits()

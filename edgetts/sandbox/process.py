@@ -19,7 +19,6 @@ from edgetts.errors import RuntimeFailure
 from edgetts.sandbox import tree
 from edgetts.sandbox.confinement import Confinement
 from edgetts.sandbox.limits import Limits
-from edgetts.sandbox.scratch import usage
 
 Stop = Literal["timeout", "output", "files", "threads", "processes"]
 
@@ -37,8 +36,6 @@ _HERE = str(Path(__file__).parent)
 _CHUNK = 1 << 16
 _TAIL = 8 << 10
 _REPORTS = 1 << 20
-_WATCH_SECONDS = 0.05
-_POLL_SECONDS = 0.01
 
 
 class Process:
@@ -119,6 +116,11 @@ class Process:
     @property
     def exit_code(self) -> int:
         return int(self._popen.returncode)
+
+    @property
+    def tells_its_end(self) -> bool:
+        """Whether the selector wakes when it ends; otherwise `check` must be called again and again."""
+        return self._pidfd is not None
 
     def register(self, selector: selectors.BaseSelector) -> None:
         """Have a selector call us when there is something to read or write."""
@@ -253,48 +255,6 @@ class Process:
         self.refused = str(said.get("refused", ""))
         self.kept = None if self.refused else list(said["enforced"])
         self.failed = dict(said.get("failed", {}))
-
-
-def supervise(processes: Sequence[Process], limits: Limits, directory: Path, *, grace: float = 0.5) -> None:
-    """Listen to processes until the last has ended, within the limits; all are ended whatever happens.
-
-    Once the last of several has ended by itself, the others have `grace` seconds left.
-    """
-    try:
-        with selectors.DefaultSelector() as selector:
-            for process in processes:
-                process.register(selector)
-            now = time.perf_counter()
-            deadline, watch_at = now + limits.seconds, now + _WATCH_SECONDS
-            while any(process.running for process in processes):
-                pause = max(0.0, min(deadline, watch_at) - now)
-                if any(process._pidfd is None for process in processes):
-                    pause = min(pause, _POLL_SECONDS)
-                for key, _ in selector.select(pause):
-                    key.data()
-                now = time.perf_counter()
-                for process in processes:
-                    process.check()
-                if now >= deadline:
-                    for process in processes:
-                        process.stop("timeout")
-                elif now >= watch_at:
-                    watch_at = now + _WATCH_SECONDS
-                    for process in processes:
-                        process.watch()
-                    entries, size = usage(directory, limits.files)
-                    if entries > limits.files or size > limits.file_bytes:
-                        for process in processes:
-                            process.stop("files")
-                cause = next((process.stopped for process in processes if process.stopped), None)
-                if cause:
-                    for process in processes:
-                        process.stop(cause)
-                elif len(processes) > 1 and not processes[-1].running:
-                    deadline = min(deadline, processes[-1].ended_at + grace)
-    finally:
-        for process in processes:
-            process.close()
 
 
 def _environment(directory: str, token: str) -> dict[str, str]:

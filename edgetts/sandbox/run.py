@@ -11,8 +11,9 @@ from edgetts.sandbox.child import plain
 from edgetts.sandbox.confinement import enforced_by, required
 from edgetts.sandbox.execution import Execution, Outcome
 from edgetts.sandbox.limits import Limits
-from edgetts.sandbox.process import Process, supervise
+from edgetts.sandbox.process import Process
 from edgetts.sandbox.scratch import scratch_directory
+from edgetts.sandbox.supervision import supervise
 
 _BY_ITSELF: Mapping[str, Outcome] = {
     "finished": "finished",

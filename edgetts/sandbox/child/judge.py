@@ -11,8 +11,8 @@ import os
 import sys
 from functools import partial
 
+from edgetts.sandbox.child.asking import Asking, ProgramGoneError
 from edgetts.sandbox.child.link import Link
-from edgetts.sandbox.child.remote import Asking, ProgramGoneError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

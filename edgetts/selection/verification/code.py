@@ -12,11 +12,14 @@ from edgetts.selection.answers.found import Page
 MAX_PROGRAM_CHARS = 65_536
 
 _PYTHON = frozenset(("", "python", "py", "python3", "py3"))
-_DEFINITION = re.compile(r"(?m)^[ \t]*(?:async[ \t]+)?def[ \t]+(\w{1,100})[ \t]*\(")
 _TOP_DEFINITION = re.compile(r"(?m)^(?:async[ \t]+)?def[ \t]+(\w{1,100})[ \t]*\(")
 _CALLED = re.compile(r"\b([^\W\d]\w{0,100})[ \t]*\(")
 _OPENS = re.compile(
     r"(?:(?:async )?def|class|import|from|if|for|while|try|with|assert|@)\b|@|#|\w+ ?=(?!=)|print\("
+)
+_SENTENCE = re.compile(r"(?:\d+[.)]|[-*>]+|\#{2,})\s|[A-Z][\w']*\s+[\w'`]+|[a-z]+\s+[a-z]+\s+[a-z]+")
+_KEYWORD = re.compile(
+    r"(?:return|raise|yield|elif|else|except|finally|global|nonlocal|del|pass|lambda|not|await)\b"
 )
 _HEAD = re.compile(
     r"(?m)^(?:from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+\w|(?:async[ \t]+)?def[ \t]|class[ \t]|@\w)"
@@ -46,7 +49,7 @@ def program_in(
             return _before_function(prompt) + block
     if prompt:
         body = blocks[-1] if blocks else text
-        return _continued(prompt, body) if body.strip() else None
+        return _continued(prompt, body)
     return blocks[-1] if blocks else (_unfenced(text) or None)
 
 
@@ -94,24 +97,26 @@ def _before_function(prompt: str) -> str:
     return prompt[: starts[-1]] if starts else ""
 
 
-def _continued(prompt: str, body: str) -> str:
+def _continued(prompt: str, body: str) -> str | None:
     """The prompt's function with its body, up to where the text leaves the function for something else than code."""
     lines = body.strip("\n").splitlines()
     if lines and lines[0].strip() and not lines[0][0].isspace():
-        rest_is_indented = any(line[:1].isspace() and line.strip() for line in lines[1:])
-        nested = any(
-            re.match(r"(?:for|while|if|with|try|def|elif|else)\b.*:\s*(?:#.*)?$", line) for line in lines
-        )
-        if rest_is_indented and not nested:
-            lines[0] = "    " + lines[0]  # the tokens of a first indent were left to the prompt
+        lines = list(_taken(lines))
+        if _lacks_first_indent(lines):
+            lines[0] = "    " + lines[0]
         else:
-            lines = ["    " + line if line.strip() else line for line in _code_lines(lines)]
-    return prompt.rstrip(" \t").rstrip("\n") + "\n" + "\n".join(_code_lines(lines)) + "\n"
+            lines = ["    " + line if line.strip() else line for line in lines]
+    lines = list(_taken(lines))
+    if not any(line.strip() for line in lines):
+        return None
+    return prompt.rstrip() + "\n" + "\n".join(lines) + "\n"
 
 
-def _code_lines(lines: list[str]) -> list[str]:
-    """The lines up to the first that is prose, for which it must begin at the margin."""
-    return list(_taken(lines))
+def _lacks_first_indent(lines: list[str]) -> bool:
+    """Whether the first line's indent was left to the prompt, as the next line's shows."""
+    following = next((line for line in lines[1:] if line.strip()), "")
+    indent = len(following) - len(following.lstrip())
+    return indent >= (8 if lines and lines[0].rstrip().endswith(":") else 1)
 
 
 def _taken(lines: list[str]) -> Iterator[str]:
@@ -127,24 +132,10 @@ def _is_prose(line: str) -> bool:
     """Whether a line at the margin reads like a sentence: words, without what code opens with."""
     if _OPENS.match(line) or line[0] in ")]}\"'":
         return False
-    return bool(
-        re.match(r"(?:\d+[.)]|[-*>]+|\#{2,})\s|[A-Z][\w']*\s+[\w'`]+|[a-z]+\s+[a-z]+\s+[a-z]+", line)
-    ) and not re.match(
-        r"(?:return|raise|yield|elif|else|except|finally|global|nonlocal|del|pass|lambda|not|await)\b", line
-    )
+    return bool(_SENTENCE.match(line)) and not _KEYWORD.match(line)
 
 
 def _unfenced(text: str) -> str:
     """The code of a text without fences: from the first line of code to the first line of prose behind it."""
-    lines = text.splitlines()
-    first = next(
-        (
-            at
-            for at, line in enumerate(lines)
-            if re.match(r"(?:def|class|import|from \S+ import|@|async def)\b|@", line)
-        ),
-        None,
-    )
-    if first is None:
-        return ""
-    return "\n".join(_code_lines(lines[first:])).rstrip() + "\n"
+    head = _HEAD.search(text)
+    return "\n".join(_taken(text[head.start() :].splitlines())).rstrip() + "\n" if head else ""

@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgetts.selection.verification.expressions import PROSE, Node, Token, Unreadable, literal, parse
-from edgetts.selection.verification.notation import tokens_of
+from edgetts.selection.verification.expressions import Node, Unreadable, literal
+from edgetts.selection.verification.grammar import parse
+from edgetts.selection.verification.notation import Token, tokens_of
+from edgetts.selection.verification.words import APPROXIMATELY, CHANGING, COUNTS, LABELS, PROSE, SUMS
 
 SEARCHED_CHARS = 32_768
 """Equations are looked for in this many last characters of a text, so that no input takes long."""
@@ -60,130 +62,7 @@ _WHOLE = re.compile(r"whole|floor|ceil\w*|truncat\w*|remainder|leftover|left|rem
 _DOUBT = re.compile(
     r"(?i)not|\w*n['\u2019]t|wrong|incorrect|mistaken?|false|wait|impossible|contradict\w*|error|however|but"
 )
-_APPROXIMATELY = frozenset(["approximately", "approx", "about", "around", "roughly", "nearly", "almost", "~"])
-_LEADING = _APPROXIMATELY | {"exactly", "only", "just"}
-_LABELS = frozenset(
-    [
-        "step",
-        "day",
-        "week",
-        "month",
-        "year",
-        "case",
-        "option",
-        "part",
-        "example",
-        "problem",
-        "question",
-        "equation",
-        "chapter",
-        "stage",
-        "phase",
-        "line",
-        "number",
-        "no",
-        "level",
-        "round",
-        "grade",
-        "room",
-        "table",
-        "figure",
-        "page",
-        "q",
-    ]
-)
-_CHANGING = frozenset(
-    [
-        "half",
-        "twice",
-        "double",
-        "triple",
-        "thrice",
-        "times",
-        "plus",
-        "minus",
-        "by",
-        "and",
-        "or",
-        "over",
-        "per",
-        "than",
-        "third",
-        "thirds",
-        "fourth",
-        "quarter",
-        "quarters",
-        "squared",
-        "cubed",
-        "subtract",
-        "subtracting",
-        "add",
-        "adding",
-        "multiply",
-        "multiplying",
-        "divide",
-        "dividing",
-        "between",
-        "mod",
-        "modulo",
-        "log",
-        "ln",
-        "sin",
-        "cos",
-        "tan",
-        "sqrt",
-        "root",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "abs",
-        "floor",
-        "ceil",
-        "round",
-        "factorial",
-        "less",
-        "more",
-        "fewer",
-        "average",
-        "mean",
-        "ratio",
-        "if",
-        "difference",
-        "product",
-        "percent",
-        "to",
-        "through",
-        "until",
-        "out",
-        "into",
-        "within",
-        "without",
-        "except",
-        "not",
-        "choose",
-        "remainder",
-    ]
-)
-"""Words before an expression after which it may be but part of what is meant, as in "half of", "3 and"."""
-_SUMS = frozenset(
-    [
-        "total",
-        "sum",
-        "cost",
-        "price",
-        "value",
-        "amount",
-        "result",
-        "profit",
-        "distance",
-        "weight",
-        "length",
-        "income",
-        "pay",
-    ]
-)
-_COUNTS = frozenset(["a", "an", "one", "half", "two", "three"])
+_LEADING = APPROXIMATELY | {"exactly", "only", "just"}
 
 
 def _clauses(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
@@ -257,7 +136,7 @@ class _Clause:
         parsed = self.parsed(at, end)
         if parsed is None or not (parsed[1] == end or self.may_end(parsed[1])):
             return None
-        about = any(token.text.lower() in _APPROXIMATELY for token in self.tokens[start:at])
+        about = any(token.text.lower() in APPROXIMATELY for token in self.tokens[start:at])
         return parsed[0], parsed[1], about
 
     def with_bullet(self, first: int, end: int) -> Node | None:
@@ -296,10 +175,10 @@ class _Clause:
         name = before.text.lower()
         if before.kind == "of":
             name = self.tokens[at - 2].text.lower() if at - 2 >= start else ""
-            return name in _SUMS and not alone
+            return name in SUMS and not alone
         if before.kind == "word":
             variable = (len(name) == 1 and name != "i") or "_" in name
-            return not (alone or variable or name in _CHANGING or name in _LABELS)
+            return not (alone or variable or name in CHANGING or name in LABELS)
         return before.kind == "open" and not alone
 
     def may_begin_clause(self, *, alone: bool) -> bool:
@@ -323,7 +202,7 @@ class _Clause:
         following = self.tokens[at + 1] if at + 1 < len(self.tokens) else Token("end", ".")
         opens = following.kind in ("number", "open", "fraction", "operator", "?")
         if token.kind == "word" and token.text.lower() == "and":  # seven and a half
-            return not opens and following.text.lower() not in _COUNTS
+            return not opens and following.text.lower() not in COUNTS
         if token.kind in ("open", "of"):
             return not opens
         return token.kind == "close" or (token.kind == "word" and token.text.lower() in PROSE)

@@ -8,15 +8,38 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
-from edgetts.selection.verification.expressions import Kind, Token
+from edgetts.selection.verification.words import SHORT_UNITS
 
 MAX_DIGITS = 40
 GROUPED_INTEGER = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])"
 """1,250,000 or, as in India, 12,50,000."""
 VULGAR_FRACTION = "[\u00bc-\u00be\u2150-\u215e]"
 SUPERSCRIPT = "[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]"
+
+Kind = Literal[
+    "number", "word", "operator", "open", "close", "fraction", "percent", "of", "equals", "about", "end", "?"
+]
+"""fraction: LaTeX \\frac. of: as in 25% of 80. about: an approximation sign. end: where a clause ends.
+
+"?": a sign that makes what it touches unreadable here, such as a root or a variable.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of text; `glued` says that no space stands before it. `places`: decimal places as written."""
+
+    kind: Kind
+    text: str
+    glued: bool = False
+    value: Fraction = Fraction(0)
+    places: int = 0
+    units: tuple[str, ...] = ()
+
 
 _ARRANGED = (
     # A list's bullet, number or letter, a heading's or a quotation's sign at the start of a line.
@@ -61,30 +84,6 @@ _SIGNS = {
     "\\div": "/", "\u00f7": "/", "\u2215": "/", "\u2044": "/", "\u2212": "-", "\u2013": "-", "\uff0b": "+",
 }  # fmt: skip
 _WORD_SIGNS = {"x": "*", "times": "*", "plus": "+", "minus": "-"}
-_SHORT_UNITS = frozenset(
-    [
-        "km",
-        "kg",
-        "cm",
-        "mm",
-        "mg",
-        "ml",
-        "lb",
-        "lbs",
-        "oz",
-        "ft",
-        "mi",
-        "hr",
-        "hrs",
-        "min",
-        "mins",
-        "sec",
-        "secs",
-        "mph",
-        "kmh",
-        "cents",
-    ]
-)
 _CURRENCIES = {"$": "$", "\u20ac": "€", "\u00a3": "£", "\u00a5": "¥", "\u20b9": "₹"}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
@@ -152,7 +151,7 @@ def _number(match: re.Match[str], glued: bool, text: str) -> Token:
     )
     word = letters[0].lower() if letters else ""
     times = word == "x" and re.match(r"\s?[\d($.]", text[match.end() + 1 : match.end() + 3])
-    known = not word or times or word in _SHORT_UNITS or len(word) > 3
+    known = not word or times or word in SHORT_UNITS or len(word) > 3
     if match["tail"] or not known or not digits.replace(".", "").isdecimal() or len(digits) > MAX_DIGITS:
         return Token("?", match[0], glued)
     value = Fraction(digits) * Fraction(10) ** int(match["exponent"] or 0)
@@ -165,7 +164,7 @@ def _word(spelled: str, glued: bool, before: list[Token], after: str) -> Token:
     name = spelled.lower()
     if name == "equals":
         return Token("equals", spelled, glued)
-    follows = re.match(r"\s?[-(]?[$€£¥₹]?\s?\.?\d|\s?\\[dtc]?frac", after)
+    follows = re.match(r"\s?[-(]{0,4}[$€£¥₹]?\s?\.?\d|\s?\\[dtc]?frac", after)
     operand_before = before and before[-1].kind in ("number", "close", "percent", "word")
     if name in _WORD_SIGNS and follows and operand_before:
         return Token("operator", _WORD_SIGNS[name], glued)
