@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import random
 import re
 from fractions import Fraction
 
@@ -10,7 +12,11 @@ from hypothesis import strategies as st
 from edgetts.errors import InvalidInput
 from edgetts.selection.answers import SEARCHED_CHARS, AnswerFormat, Extracted, extract
 from edgetts.selection.answers.canonical import canonical, canonical_choice, canonical_number, canonical_text
+from edgetts.selection.answers.code_blocks import canonical_code
+from edgetts.selection.answers.json_values import canonical_json
 from edgetts.selection.answers.patterns import MAX_PATTERN_CHARS, REGEX_CHARS
+from edgetts.selection.answers.sets import canonical_set
+from edgetts.selection.answers.yes_no import canonical_yes_no
 
 # --- canonical forms
 
@@ -138,7 +144,13 @@ def test_detection_of_kind() -> None:
         ("So \\(\\boxed{415}\\) dollars.", "number", "415"),
         ("\\boxed{1} then \\boxed{\\frac{1}{\\text{2}}} and \\boxed{\\frac{3}{4}}.", "number", "0.75"),
         ("\\[\n\\boxed{852 \\text{ customers}}\n\\]", "number", "852"),
-        ("it is \\boxed{\\{1, 2\\}}", "text", "\\{1, 2\\}"),
+        ("it is \\boxed{\\{2, 1\\}}", "set", "{1, 2}"),
+        ("The answer is yes, because 5 > 3.", "yes-no", "yes"),
+        ("The answer is no more than five of them", "text", "no more than five of them"),
+        ('{"b": 1.0, "a": [2]}', "json", '{"a":[2],"b":1}'),
+        ('```json\n{"b": 1}\n```\n', "json", '{"b":1}'),
+        ("So:\n```python\nx = (1)  # one\nprint(x)\n```", "code", "x = 1\nprint(x)"),
+        ("Use `x`:\n```python\nx = 1\n```\nwhich you run once it has been saved, so it is 7", "number", "7"),
         ("\\boxed{3} - no, wait. The answer is 6.", "number", "6"),
         ("The answer is 6. So: \\boxed{7}", "number", "7"),
         ("The answer is £40.00\n\nTherefore, the final answer is \\boxed{40.50}.", "number", "40.5"),
@@ -160,7 +172,7 @@ def test_detection_of_kind() -> None:
         ("It costs €7 + €5 = €14 euros.", "number", "14"),
         ("1. Add 3.\n2. Get 11 in all", "number", "11"),
         ("42", "number", "42"),
-        ("Yes.", "text", "yes"),
+        ("Yes.", "yes-no", "yes"),
     ],
 )
 def test_the_last_explicit_statement_wins(text: str, kind: str, answer: str) -> None:
@@ -242,6 +254,14 @@ def test_a_users_regular_expression(pattern: str, text: str, answer: str | None)
         ("xyzzy", "regex:PATTERN"),
         ("text:x", "takes no pattern"),
         ("regex", "has no pattern"),
+        ("set:x", "takes no pattern"),
+        ("choice:", "no option"),
+        ("choice:J-A", "no range"),
+        ("choice:A-z", "no range"),
+        ("choice:yes", "no range"),
+        ("number:furlong", "no unit"),
+        ("code:a b", "no name of a language"),
+        ("yes-on", "Did you mean 'yes-no'"),
         ("regex:", "0 characters"),
         ("regex:(", "invalid"),
         ("regex:a{99999999999999999999}", "invalid"),
@@ -264,8 +284,160 @@ def test_a_regular_expression_of_exponential_time_is_refused(pattern: str) -> No
 
 
 def test_formats_are_read_and_written_alike() -> None:
-    for name in ("auto", "number", "choice", "boxed", "text", "none", "regex:a:(b)"):
+    for name in (
+        "auto", "number", "number:km", "number:%", "choice", "choice:A-J", "choice:1-4", "yes-no", "set", "json",
+        "code", "code:c++", "boxed", "text", "none", "regex:a:(b)",
+    ):  # fmt: skip
         assert str(AnswerFormat.parse(name)) == name
+
+
+PIECES = st.sampled_from(
+    ["the answer is ", "yes", "not ", "true", "```\n", "json", '"', ": ", "[", "]", ",", " and ", "\\{", "\\boxed{", "}", "{", "#### ", "Answer: ", "(B)", "12", "3/4", ".", "\n", " ", "$",
+     "=", "**", "\\frac{1}{2}", " km", "1,000", "-", "x", "option ", "\\(", "½", "⁵", "%", "is "]
+)  # fmt: skip
+
+
+# --- the formats that are declared
+
+
+@pytest.mark.parametrize(
+    ("format_", "text", "answer"),
+    [
+        ("choice:A-J", "The answer is H.", "H"),
+        ("choice:A-J", "\\boxed{(j)}", "J"),
+        ("choice", "\\boxed{(j)}", None),
+        ("choice:1-4", "The answer is 3.", "3"),
+        ("choice:1-4", "The answer is 7.", None),
+        ("number:min", "It takes 1.5 hours", "90"),
+        ("number:h", "The answer is 90 minutes, or so", "1.5"),
+        ("number:km", "The answer is 5.", "5"),
+        ("number:km", "it weighs 5 kg", None),
+        ("number:%", "25%", "25"),
+        ("number:%", "a ratio of 0.25 ratio", "25"),
+        ("number:ratio", "\\boxed{25\\%}", "0.25"),
+        ("number:$", "550 cents", "5.5"),
+        ("yes-no", "The answer is True.", "yes"),
+        ("yes-no", "Yes. There is no doubt about it.", "yes"),
+        ("yes-no", "We check it. The claim is not true.", "no"),
+        ("yes-no", "That isn't right", "no"),
+        ("yes-no", "There is no such way that I know of, so no.", "no"),
+        ("yes-no", "**No**", "no"),
+        ("yes-no", "maybe", None),
+        ("yes-no", "There is no way to tell which", None),
+        ("set", "The answer is 13, 8, and 3.0.", "{3, 8, 13}"),
+        ("set", "x = 1 or x = -1", "{-1, 1}"),
+        ("set", "So \\boxed{\\pm 3}", "{-3, 3}"),
+        ("set", "1,000, 2,000", "{1000, 2000}"),
+        ("set", "{1,200}", "{1, 200}"),
+        ("set", "['b', 'a', 'b']", "{a, b}"),
+        ("set", "\\boxed{(2, 1), (1,2)}", "{(1, 2), (2, 1)}"),
+        ("set", "{{2, 1}, {3}}", "{{1, 2}, {3}}"),
+        ("set", "There is no solution", None),
+        ("set", "no solution", "{}"),
+        ("set", "the interval [0, 1)", None),
+        ("json", 'Here {x} and {"a": [1.50, true, null]}, ok', '{"a":[1.5,true,null]}'),
+        ("json", '{5" pipe} {"a": 1}', '{"a":1}'),
+        ("json", '```json\n{"a": 1}\n```\nI mean\n```\n[1e2, "x"]\n```', '[100,"x"]'),
+        ("json", '{"a": 1, "a": 2}', '{"a":2}'),
+        ("json", '{"a": NaN}', None),
+        ("json", '"\\u00e9" ', '"\\u00e9"'),
+        ("json", "[" * 65 + "]" * 65, "[" * 64 + "]" * 64),
+        ("code:python", "```js\nlet a\n```\n```py\na=1\n```\n```sh\nls\n```", "a = 1"),
+        ("code", "```py\na=1\n```\n```sh\nls  \n\n```", "ls"),
+        ("code:rust", "```\nlet a = 1;\n```", "let a = 1;"),
+        ("code:rust", "```python\na = 1\n```", None),
+        ("code", "def f(): return (1)", "def f():\n    return 1"),
+        ("code", "Sorry", None),
+        ("code", "```python\ndef f(:\n```", "def f(:"),
+        ("code:python", "```python\nx=1", "x = 1"),
+    ],
+)
+def test_a_declared_format(format_: str, text: str, answer: str | None) -> None:
+    found = extract(text, format_)
+    assert (found.canonical if found else None) == answer
+    if found:
+        assert text[slice(*found.span)] == found.raw
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [("The answer is 5 km.", "km"), ("It costs $5", "$"), ("It costs $5$", ""), ("\\boxed{5 \\text{ cm}^2}", "cm^2"),
+     ("5 square metres", "m^2"), ("at 5 miles per hour", "mph"), ("5\u00b0C", "\u00b0c"), ("5 customers", ""),
+     ("5 pounds", ""), ("5 in all", ""), ("25%", "%"), ("25 percent", "%"), ("5 feet", "ft"), ("5 hrs", "h")],
+)  # fmt: skip
+def test_the_unit_is_told_beside_the_number(text: str, unit: str) -> None:
+    found = extract(text)
+    assert found is not None
+    assert (found.unit, found.canonical) == (unit, "25" if "25" in text else "5")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("def f(x):\n  return x+1", 'def f(x):\n    """Add."""\n    # one\n    return (x + 1)\n', True),
+        ("s = 'a'", 's = "a"', True),
+        ("def f():\n  'doc'", "def f(): pass", True),
+        ("x = 1", "x = 1.0", False),
+        ("x = 1; y = 2", "y = 2; x = 1", False),
+        ("re.sub('\\d', '', s)", "re.sub( '\\d', '', s )", True),
+        ("def f(:  \n\n  1", "def f(:\n  1", True),
+    ],
+)
+def test_python_is_compared_by_its_syntax(one: str, other: str, same: bool) -> None:
+    assert (canonical_code(one) == canonical_code(other)) is same
+
+
+def test_of_a_text_that_was_cut_no_open_value_is_believed() -> None:
+    assert extract('{"a": {"b": 1}, "c', "json", complete=False) is None
+    assert extract("```python\nx = 1", "code", complete=False) is None
+    assert extract("1, 2, 3", "set", complete=False) is None
+    assert extract("It is no", "yes-no", complete=False) is None
+    found = extract('{"a": 1}\n```json\n{"a": 2', "json", complete=False)
+    assert found is not None
+    assert found.canonical == '{"a":1}'
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON_VALUES, st.randoms(use_true_random=False))
+def test_json_has_one_form_that_says_the_same(value: object, rng: random.Random) -> None:
+    def shuffled(item: object) -> object:
+        if isinstance(item, dict):
+            return {key: shuffled(item[key]) for key in rng.sample(list(item), len(item))}
+        return [shuffled(one) for one in item] if isinstance(item, list) else item
+
+    form = canonical_json(json.dumps(value))
+    assert form is not None
+    assert json.loads(form) == value
+    assert canonical_json(json.dumps(shuffled(value), indent=2, ensure_ascii=False)) == form
+    assert canonical_json(form) == form
+
+
+@given(
+    st.lists(st.integers(-99, 99) | st.sampled_from(["a", "the sea", "1/3", "0.50", "(1, 2)"]), min_size=1)
+)
+def test_a_set_is_the_same_in_any_order_and_with_doubles(items: list[int | str]) -> None:
+    spelled = [str(item) for item in items]
+    form = canonical_set("{" + ", ".join(spelled) + "}")
+    assert form is not None
+    assert canonical_set("; ".join(reversed(spelled + spelled))) == form
+    assert canonical_set(form) == form
+
+
+@given(st.text(max_size=60) | st.lists(PIECES, max_size=12).map("".join))
+def test_every_form_is_a_fixed_point(raw: str) -> None:
+    for canonical_form in (
+        canonical_text, canonical_number, canonical_choice, canonical_yes_no, canonical_set, canonical_json,
+        canonical_code,
+    ):  # fmt: skip
+        form = canonical_form(raw)
+        if form:
+            assert canonical_form(form) == form, canonical_form
 
 
 # --- texts that were cut
@@ -311,12 +483,39 @@ HOSTILE = {
     "backslashes": "\\" * 17000,
     "superscripts": "1\u00d710\u2075" * 3000,
     "expanding": "\ufdfa" * 10000,
+    "open brackets": "[" * 17000,
+    "deep brackets": "[" * 8000 + "]" * 8000,
+    "deep objects": '{"a":' * 3000 + "1" + "}" * 3000,
+    "open strings": '{"' * 8000,
+    "fences": "```python\nx\n" * 1300,
+    "small sets": "{1,2}," * 2700,
+    "and": " and " * 3300,
+    "no": "no. is not true, " * 900,
+    "operators": "```\n" + "1+" * 7000 + "1\n```",
+    "unary operators": "```\n" + "-" * 15000 + "1\n```",
+    "comparisons": "```\n" + "not " * 4000 + "1\n```",
+    "branches": "```\nif x: pass\n" + "elif x: pass\n" * 1200 + "```",
+    "calls": "```\na" + "()" * 7000 + "\n```",
     "lone surrogates and nulls": "\ud800\x00 the answer is \ud800",
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("format_", ["auto", "number", "choice", "boxed", "text", r"regex:(\d+)\D*$"])
+@pytest.mark.parametrize(
+    "format_",
+    [
+        "auto",
+        "number",
+        "choice:A-Z",
+        "boxed",
+        "text",
+        r"regex:(\d+)\D*$",
+        "yes-no",
+        "set",
+        "json",
+        "code:python",
+    ],
+)
 def test_hostile_texts_end(name: str, format_: str) -> None:
     text = HOSTILE[name]
     for complete in (True, False):
@@ -332,16 +531,21 @@ def test_only_the_end_of_a_long_text_is_searched() -> None:
     assert extract("5" + " " * REGEX_CHARS, r"regex:\d") is None
 
 
-PIECES = st.sampled_from(
-    ["the answer is ", "\\boxed{", "}", "{", "#### ", "Answer: ", "(B)", "12", "3/4", ".", "\n", " ", "$",
-     "=", "**", "\\frac{1}{2}", "1,000", "-", "x", "option ", "\\(", "½", "⁵", "%", "is "]
-)  # fmt: skip
-
-
 @settings(max_examples=50)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=25).map("".join)), st.booleans())
 def test_any_text_gives_an_answer_that_stands_in_it_or_none(text: str, complete: bool) -> None:
-    for format_ in ("auto", "number", "choice", "boxed", "text", r"regex:\d+"):
+    for format_ in (
+        "auto",
+        "number:%",
+        "choice",
+        "boxed",
+        "text",
+        r"regex:\d+",
+        "yes-no",
+        "set",
+        "json",
+        "code",
+    ):
         found = extract(text, format_, complete=complete)
         if found is not None:
             assert text[slice(*found.span)] == found.raw

@@ -12,7 +12,6 @@ from edgetts.selection.verification.expressions import (
     Unreadable,
     evaluate,
     first_operand,
-    is_percent,
     literal,
     numbers,
 )
@@ -156,7 +155,7 @@ def _judge(equation: Equation, rounded: dict[Fraction, Fraction]) -> tuple[bool 
 
 
 def _readings(equation: Equation, rounded: dict[Fraction, Fraction]) -> Iterator[Reading]:
-    percent = any(number.percent for side in (equation.left, equation.right) for number in numbers(side))
+    percent = _has_percent(equation)
     units = {
         unit for side in (equation.left, equation.right) for number in numbers(side) for unit in number.units
     }
@@ -173,7 +172,7 @@ def _readings(equation: Equation, rounded: dict[Fraction, Fraction]) -> Iterator
 def _agree(left: Fraction, right: Fraction, equation: Equation, reading: Reading) -> bool:
     if _close(left, right, equation):
         return True
-    if equation.percent and _close(left * 100, right, equation) and not is_percent(equation.right):
+    if equation.percent and not _has_percent(equation) and _close(left * 100, right, equation):
         return True  # Percentage: 3 / 4 = 75
     if equation.running:
         try:
@@ -181,6 +180,10 @@ def _agree(left: Fraction, right: Fraction, equation: Equation, reading: Reading
         except Unreadable:
             return False
     return False
+
+
+def _has_percent(equation: Equation) -> bool:
+    return any(number.percent for side in (equation.left, equation.right) for number in numbers(side))
 
 
 def _close(left: Fraction, right: Fraction, equation: Equation) -> bool:

@@ -67,6 +67,7 @@ _TOKEN = re.compile(
     | (?P<of>of\b(?:\s(?:the|his|her|their|its|these|those)\b)?)
     | (?P<percent>%|(?:percent|per\scent)\b)
     | (?P<super>\u207b?{SUPERSCRIPT}+)
+    | (?P<by>(?<=[0-9)])[xX](?=[0-9(.$]))
     | (?P<word>[^\W\d_](?:[\w'\u2019]|-(?=[^\W\d_]))*)
     | (?P<arrow>=>|<=|>=|[-=]{{1,4}}>|[<>\u2264\u2265\u2192\u21d2]+|\\(?:leq?|geq?|lt|gt|Rightarrow|rightarrow|implies|to)(?![A-Za-z]))
     | (?P<about>\u2248|\u2245|\u2243|~=|=~|\\(?:approx|simeq|sim|cong)(?![A-Za-z]))
@@ -89,7 +90,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
 
 def tokens_of(text: str) -> list[Token]:
-    """Split a text. Clauses end with a token "end": its text is "." for a hard end, "," for a soft one."""
+    """Split a text. Clauses end with a token "end": its text is "." where a sentence ends too, else ":" or ","."""
     for pattern, replacement in _ARRANGED:
         text = pattern.sub(replacement, text)
     found: list[Token] = []
@@ -116,6 +117,8 @@ def _tokens(match: re.Match[str], glued: bool, before: list[Token], text: str) -
             yield Token("close", "", True)
     elif kind == "word":
         yield _word(spelled, glued, before, text[match.end() : match.end() + 20])
+    elif kind == "by":
+        yield Token("operator", "*", glued)
     elif kind == "operator":
         yield Token("operator", _SIGNS.get(spelled, spelled), glued)
     elif kind == "super":
@@ -124,7 +127,7 @@ def _tokens(match: re.Match[str], glued: bool, before: list[Token], text: str) -
         yield Token("number", spelled, True, Fraction(digits if len(digits) < 4 else "999"))
     elif kind in ("hard", "stop"):
         factorial = spelled == "!" and glued and before and before[-1].kind in ("number", "close")
-        yield Token("?", spelled, glued) if factorial else Token("end", ".", glued)
+        yield Token("?", spelled, glued) if factorial else Token("end", ":" if spelled == ":" else ".", glued)
     elif kind in ("arrow", "comma", "dash"):
         yield Token("end", ",", glued)
     elif kind in _KINDS:
@@ -164,7 +167,7 @@ def _word(spelled: str, glued: bool, before: list[Token], after: str) -> Token:
     name = spelled.lower()
     if name == "equals":
         return Token("equals", spelled, glued)
-    follows = re.match(r"\s?[-(]{0,4}[$€£¥₹]?\s?\.?\d|\s?\\[dtc]?frac", after)
+    follows = re.match(r"\s?(?:-|\(\s?){0,4}[$€£¥₹]?\.?\d|\s?\\[dtc]?frac", after)
     operand_before = before and before[-1].kind in ("number", "close", "percent", "word")
     if name in _WORD_SIGNS and follows and operand_before:
         return Token("operator", _WORD_SIGNS[name], glued)
