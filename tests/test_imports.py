@@ -72,6 +72,18 @@ WALLS = {
     "edgetts.selection": ("decoding", "control", "runtimes", "engine", "tokenizer", "chat"),
     "edgetts.runtimes": ("selection", "control", "engine", "chat", "budget", "export", "store"),
     "edgetts.control": ("selection", "runtimes", "engine", "tokenizer", "chat", "store", "export"),
+    "edgetts.sandbox": (
+        "selection",
+        "decoding",
+        "control",
+        "runtimes",
+        "engine",
+        "tokenizer",
+        "chat",
+        "evaluation",
+    ),
+    "edgetts.answering": ("runtimes", "engine", "store", "export", "evaluation"),
+    "edgetts.evaluation": ("decoding", "control", "runtimes", "export", "store"),
     "edgetts.store": ("selection", "control", "engine", "chat", "decoding", "runtimes"),
 }
 

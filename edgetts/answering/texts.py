@@ -32,6 +32,7 @@ class Texts:
         self._question = question
         self._transcripts: dict[int, Transcript] = {}
         self._found: dict[int, Extracted | None] = {}
+        self._votes: dict[int, Vote] = {}
         self.samples: dict[int, Sample] = {}
         """Those that ended."""
 
@@ -68,8 +69,9 @@ class Texts:
         sample = replace(sample, answer=answer, passed=verdict.passed, verdict=verdict.reason)
         self.samples[trace.index] = sample
         node = self.node(trace, parent, depth, begins, judge)
-        self.samples[trace.index] = replace(sample, score=node.score)
-        return self.samples[trace.index], held
+        sample = self.samples[trace.index] = replace(sample, score=node.score)
+        self._votes[trace.index] = self._vote(sample)
+        return sample, held
 
     def node(self, trace: Trace, parent: int, depth: int, begins: int, judge: Judgement) -> Node:
         """Return what a search sees of a sample; its step begins at the character `begins` of its text."""
@@ -108,25 +110,17 @@ class Texts:
 
     def votes(self) -> list[Vote]:
         """Return the votes of the samples that ended, equivalent answers under one name."""
-        chosen = sorted(self.samples)
+        chosen = sorted(self._votes)
         names = classes([self._found[i] for i in chosen], self._choosing.answer_format)
-        return [self._vote(self.samples[i], name) for i, name in zip(chosen, names, strict=True)]
+        return [replace(self._votes[i], answer=name) for i, name in zip(chosen, names, strict=True)]
 
-    def _vote(self, sample: Sample, name: str | None) -> Vote:
+    def _vote(self, sample: Sample) -> Vote:
         found = self._found[sample.index]
-        spelled = range(0)
-        if found is not None:
-            spelled = answer_tokens(self._pieces(sample), found.span)
-        return Vote(
-            sample=sample.index,
-            answer=name,
-            logprob=math.fsum(sample.logprobs),
-            tokens=len(sample.tokens),
-            complete=sample.complete,
-            explicit=found is not None and found.explicit,
+        spelled = range(0) if found is None else answer_tokens(self._pieces(sample), found.span)
+        return replace(
+            Vote.of(sample, found),
             answer_logprob=math.fsum(sample.logprobs[i] for i in spelled) if spelled else None,
             answer_tokens=len(spelled),
-            path=sample.tokens,
             score=sample.score,
             passed=sample.passed,
         )

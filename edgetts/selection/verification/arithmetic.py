@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from edgetts.selection.verification.equations import Equation, find_equations
 from edgetts.selection.verification.expressions import (
+    Node,
     Reading,
     Unreadable,
     evaluate,
@@ -39,7 +40,7 @@ _MILLIMETRES = {
     "mm": 1, "millimeter": 1, "cm": 10, "centimeter": 10, "meter": 1000, "metre": 1000, "km": 10**6,
     "kilometer": 10**6, "kilometre": 10**6,
 }  # fmt: skip
-_INCHES = {"inch": 1, "inche": 1, "foot": 12, "feet": 12, "ft": 12, "yard": 36, "mile": 63360}
+_INCHES = {"inch": 1, "inches": 1, "foot": 12, "feet": 12, "ft": 12, "yard": 36, "mile": 63360}
 _MILLIGRAMS = {
     "mg": 1,
     "milligram": 1,
@@ -216,15 +217,20 @@ def _last_digit(value: Fraction) -> int:
 
 def _converts(equation: Equation) -> bool:
     """Whether units of one kind are mixed, so that the numbers alone say nothing: 30 min + 30 min = 1 hour."""
-    units = {
-        _singular(unit)
-        for side in (equation.left, equation.right)
+    left, right = _units(equation.left), _units(equation.right)
+    if left.isdisjoint(_CENTS) != right.isdisjoint(_CENTS):
+        return True  # a price without a unit may be in dollars
+    return any(
+        len({dimension[unit] for unit in (left | right) & dimension.keys()}) > 1 for dimension in _DIMENSIONS
+    )
+
+
+def _units(side: Node) -> set[str]:
+    return {
+        unit if unit in ("inches", "feet") else unit.removesuffix("s")
         for number in numbers(side)
         for unit in number.units
     }
-    if not units.isdisjoint(_CENTS):
-        return True
-    return any(len({dimension[unit] for unit in units & dimension.keys()}) > 1 for dimension in _DIMENSIONS)
 
 
 def _is_made_whole(equation: Equation, value: Fraction) -> bool:
@@ -232,10 +238,6 @@ def _is_made_whole(equation: Equation, value: Fraction) -> bool:
     shown = literal(equation.right)
     whole = shown is not None and not shown.places and shown.value.denominator == 1
     return shown is not None and whole and value.denominator != 1 and abs(value - shown.value) < 1
-
-
-def _singular(unit: str) -> str:
-    return unit if unit in ("inches", "feet") else unit.removesuffix("s")
 
 
 def _shown(value: Fraction | None) -> str:

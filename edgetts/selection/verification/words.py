@@ -32,7 +32,7 @@ LABELS = frozenset({
 
 CHANGING = frozenset({
     "abs", "add", "adding", "and", "average", "between", "by", "ceil", "choose", "cos", "cubed",
-    "difference", "divide", "dividing", "double", "except", "factorial", "fewer", "floor", "fourth",
+    "difference", "divide", "dividing", "double", "except", "factorial", "fewer", "floor", "fourth", "from",
     "gcd", "half", "if", "into", "lcm", "less", "ln", "log", "max", "mean", "min", "minus", "mod",
     "modulo", "more", "multiply", "multiplying", "not", "or", "out", "over", "per", "percent", "plus",
     "product", "quarter", "quarters", "ratio", "remainder", "root", "round", "sin", "sqrt", "squared",
