@@ -235,7 +235,7 @@ def test_a_function_that_cannot_be_asked_is_refused(arguments: dict[str, Any]) -
 TRUTHS = (True, False, None)
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.product(TRUTHS, TRUTHS))
+@pytest.mark.parametrize(("one", "other"), list(itertools.product(TRUTHS, TRUTHS)))
 def test_composition_follows_the_logic_of_three_values(one: bool | None, other: bool | None) -> None:
     def both(kind: Callable[[list[Verifier]], Verifier]) -> bool | None:
         return kind([Says(one), Says(other)]).verify(WORK).passed

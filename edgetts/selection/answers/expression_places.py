@@ -36,6 +36,8 @@ def find_expression(page: Page) -> Extracted | None:
         end = len(page.text.rstrip())
         line = page.text.rfind("\n", 0, end) + 1
         for begin in _beginnings(page, line, end):
+            if re.fullmatch(r"\W*[A-Za-z]{2,}\W*", page.text[begin:end]):
+                continue  # "so", not s times o
             if found := _read(page, begin, end, explicit=False):
                 return found
     return last_number(page, 0)

@@ -76,7 +76,7 @@ def read_expression(raw: str) -> Term | None:
     try:
         tokens = _tokens(re.sub(r"(?<=\d)(?:,|\{,\})(?=\d{3}(?!\d))", "", text))
         for side in (sides := _sides(tokens))[:-1]:
-            if not _is_name(side) and any(kind == "name" for kind, _ in side):
+            if not side or (not _is_name(side) and any(kind == "name" for kind, _ in side)):
                 return None
         reader = _Reader(sides[-1])
         term = reader.sum(0)
@@ -100,8 +100,12 @@ def _tokens(text: str) -> list[tuple[str, str]]:
         match = _TOKEN.match(text, at)
         if not match or len(tokens) >= MAX_TOKENS or len(match["number"] or "") > MAX_DIGITS:
             raise _NotReadError
-        at = match.end()
         kind = match.lastgroup or ""
+        # "x y" is a product; "for x in y" is a sentence.
+        beside = tokens and tokens[-1][0] == "name" and match.start(kind) > at
+        if kind == "name" and beside and (_is_word(match[kind]) or _is_word(tokens[-1][1])):
+            raise _NotReadError
+        at = match.end()
         token = _SIGNS.get(match[kind], match[kind])
         if token in ("pi", "sqrt"):
             kind = "name"
@@ -109,6 +113,12 @@ def _tokens(text: str) -> list[tuple[str, str]]:
             kind = "sign"
         tokens += [(kind, token)]
     return tokens
+
+
+def _is_word(token: str) -> bool:
+    """Whether it is several letters that name nothing: a product, or a word."""
+    name = token.lower()
+    return name.isalpha() and len(name) > 1 and name not in FUNCTIONS | GREEK | {*_ALIASES, "pi"}
 
 
 def _sides(tokens: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
@@ -169,7 +179,7 @@ class _Reader:
         while True:
             if not inside_function and (sign := self._take("*", "/")):
                 term = Term(sign, (term, self._signed(depth)))
-            elif self._starts_factor():
+            elif self._starts_factor() and not (inside_function and self._starts_function()):
                 term = Term("*", (term, self._power(depth)))
             else:
                 return term
@@ -178,6 +188,10 @@ class _Reader:
         """Whether a factor follows without a sign; a number after a factor is a misreading of something."""
         kind, token = self._peek()
         return kind == "name" or (kind == "sign" and token in tuple("({["))
+
+    def _starts_function(self) -> bool:
+        name = self._peek()[1].lstrip("\\").lower()
+        return _ALIASES.get(name, name) in FUNCTIONS
 
     def _signed(self, depth: int) -> Term:
         if depth > MAX_DEPTH:

@@ -22,6 +22,7 @@ _OPENS, _CLOSES = "([{\u27e6", ")]}\u27e7"
 _EMPTY = {"{}", "\u2205", "\\emptyset", "\\varnothing", "empty set", "none", "no solution", "no solutions"}
 _NAME = re.compile(r"\s*[A-Za-z]\w{0,10}\s?(?:=|\\in\b|\u2208)\s?(?=\S)")
 _BULLET = re.compile(r"\s*(?:[*\u2022-]|\d{1,3}[.)])\s+")
+_BRACKETED = re.compile(r"\\?\{(?:[^{}]|\{[^{}]*\})*\}|\[(?:[^\[\]]|\[[^\[\]]*\])*\]")
 _CUT = re.compile(r"[;\n]|,\s+(?:(?:and|or)\s+)?|\s(?:and|or|\\text\{\s?(?:and|or)\s?\})\s", re.IGNORECASE)
 _CUT_BARE = re.compile(rf"{_CUT.pattern}|,", re.IGNORECASE)
 _BRACED = re.compile(r"\$?\s?\\?\{.*\\?\}\s?\$?\.?", re.DOTALL)
@@ -58,7 +59,7 @@ def find_set(page: Page) -> Extracted | None:
     for start, end in sorted((*boxed(page), *stated(page)), reverse=True)[:_TRIES]:
         if form := canonical_set(page.text[start:end]):
             return Extracted(form, page.text[start:end], "set", (start, end))
-    bracketed = list(re.finditer(r"\\\{[^{}]*\\\}|\{[^{}]*\}|\[[^\[\]]*\]", page.text))
+    bracketed = list(_BRACKETED.finditer(page.text))
     for match in reversed(bracketed[-_TRIES:]):
         if len(match[0]) <= MAX_SET_CHARS and (form := canonical_set(match[0])):
             return Extracted(form, match[0], "set", match.span(), False)

@@ -47,11 +47,11 @@ _DIMENSIONS = {
     "time": {
         "s": ("1", "sec second"),
         "min": ("60", "minute"),
-        "h": ("3600", "hr hour"),
+        "h": ("3600", "hr hrs hour"),
         "day": ("86400", ""),
         "week": ("604800", ""),
     },
-    "months": {"month": ("1", ""), "year": ("12", "yr")},  # a month is no number of days
+    "months": {"month": ("1", ""), "year": ("12", "yr yrs")},  # a month is no number of days
     "volume": {
         "ml": ("0.001", "milliliter millilitre"),
         "cl": ("0.01", "centiliter centilitre"),
