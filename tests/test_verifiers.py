@@ -7,7 +7,7 @@ import json
 import math
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -324,7 +324,7 @@ def test_rates_outside_0_to_1_are_refused() -> None:
 # Measured rates
 
 
-def outcomes(counts: dict[tuple[bool, bool | None], int]) -> list[tuple[Verdict, bool]]:
+def outcomes(counts: Mapping[tuple[bool, Any], int]) -> list[tuple[Verdict, bool]]:
     return [(Verdict(passed), right) for (right, passed), n in counts.items() for _ in range(n)]
 
 

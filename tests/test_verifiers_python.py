@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.errors import InvalidInput, RuntimeFailure, Unsupported
-from edgetts.sandbox import Checked, CheckResult, Execution, confinement
+from edgetts.sandbox import Checked, CheckResult, Execution, Outcome, confinement
 from edgetts.selection.verification import ErrorRates, Verdict, Verifier, Work, make_verifier
 from edgetts.selection.verification.code import program_in, prompt_in, without_blocks
 from edgetts.selection.verification.examples import MAX_EXAMPLES, examples_in
@@ -46,7 +46,7 @@ QUESTION = f"Complete this function.\n\n```python\n{PROMPT}```"
 
 
 def execution(stdout: str = "", value: object = None, *, error: str = "") -> Execution:
-    outcome = "raised" if error else "finished"
+    outcome: Outcome = "raised" if error else "finished"
     return Execution(outcome, value, error, stdout, "", 0, 0.01, frozenset({"time"}))
 
 
@@ -219,12 +219,11 @@ literals = st.recursive(
 def test_every_literal_survives_being_an_example(argument: object, value: object, form: str) -> None:
     question = "def f(x):\n    '''Do it.\n\n    " + form.format(c=f"f({argument!r})", v=repr(value))
     [check] = examples_in(question)
-    call, compared = (
-        ast.parse(check, mode="eval").body.left,
-        ast.parse(check, mode="eval").body.comparators[0],
-    )  # type: ignore[attr-defined]
-    assert ast.literal_eval(call.args[0]) == argument
-    assert ast.literal_eval(compared) == value
+    comparison = ast.parse(check, mode="eval").body
+    assert isinstance(comparison, ast.Compare)
+    assert isinstance(comparison.left, ast.Call)
+    assert ast.literal_eval(comparison.left.args[0]) == argument
+    assert ast.literal_eval(comparison.comparators[0]) == value
 
 
 # Tests and examples as verifiers
@@ -279,7 +278,8 @@ def test_a_machine_that_fails_loses_no_sample(error: Exception, passed: bool | N
 
 
 def test_no_checks_are_refused_and_rates_are_as_declared() -> None:
-    for checks in ([], "f(1) == 2"):
+    none: list[str] = []
+    for checks in (none, "f(1) == 2"):
         with pytest.raises(InvalidInput):
             TestsVerifier(checks, run=in_this_process)
     rates = ErrorRates(1.0, 0.1)

@@ -23,8 +23,8 @@ def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Gener
     """
     decoder, controller = run.decoder, run.controller
     _check(run, move)
-    for node in sorted(move.drop):
-        run.give_up(node)
+    for dropped in sorted(move.drop):
+        run.give_up(dropped)
     parents = [parent for parent, copies in move.copies.items() if copies > 0]
     width = max(1, controller.plan.width)
     known = [parent for parent in parents if parent != ROOT]
@@ -67,7 +67,7 @@ def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Gener
                 opened[sample] = splitter.opened(text[:begins])
             if splitter.ends(text[begins:], decoder.traces[sample].drawn, opened[sample]):
                 decoder.pause(sample)
-    nodes = []
+    nodes: list[Node] = []
     for child in children:
         node = run.node(child)
         if node.score is None and scored:

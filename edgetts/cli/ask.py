@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from edgetts.cli import ABSTAINED, INTERRUPTED
+from edgetts.cli.choosing_options import choosing_options, read_choosing
+from edgetts.cli.interrupting import interrupts
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from edgetts.decoding.session import Cancellation
     from edgetts.types import Answer, DecodeParams, Event, Plan, Sample
 
 
@@ -50,26 +49,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How to find the answer to vote on: auto, number, choice, boxed, text, none, or regex:PATTERN.",
 )
-@click.option(
-    "--strategy",
-    help="What samples are spent on: greedy, self_consistency, best_of_n, particle, rebase, a_star, beam; settings "
-    "follow a colon: self_consistency:aggregator=rpc,stop=posterior:0.95. Default: a vote, or best_of_n with --verify.",
-)
-@click.option(
-    "--verify",
-    help="Check every sample: arithmetic, regex:PATTERN, schema:FILE, tests:FILE.py, examples, program; a plus sign "
-    "joins several. Without --strategy, samples are drawn until one passes.",
-)
-@click.option(
-    "--calibration",
-    type=click.Path(dir_okay=False),
-    help="A file that makes the confidence a probability of being right (see edgetts runs confidence).",
-)
-@click.option(
-    "--risk",
-    type=float,
-    help="What a wrong answer costs, where a right one is worth 1: give none where confidence is too low for it.",
-)
+@choosing_options
 @click.option("--quantize", help="How to store weights if a conversion is needed: keep, int4, int8 or fp32.")
 @click.option(
     "--decode",
@@ -144,6 +124,7 @@ def command(question: str | None, **options: Any) -> None:
 
     answer_format = AnswerFormat.parse(options["answer_format"])
     decode = _decode(options)
+    choosing = read_choosing(options)
     prompt = _question(question)
 
     from edgetts.decoding.session import Cancellation
@@ -178,7 +159,7 @@ def command(question: str | None, **options: Any) -> None:
     finally:
         line.close()
     cancel = Cancellation()
-    with engine, _interrupts(cancel):
+    with engine, interrupts(cancel):
         events = engine.stream(
             prompt,
             budget=budget,
@@ -186,10 +167,7 @@ def command(question: str | None, **options: Any) -> None:
             system=options["system"],
             answer_format=answer_format,
             decode=decode,
-            strategy=options["strategy"],
-            verifier=options["verify"],
-            calibration=options["calibration"],
-            risk=options["risk"],
+            **choosing,
             cancel=cancel,
         )
         stream = _is_terminal(sys.stdout) if options["stream"] is None else options["stream"]
@@ -258,21 +236,6 @@ def _megabytes(value: float) -> int:
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether a person is at the other end; a stream that the caller closed is None."""
     return stream is not None and stream.isatty()
-
-
-@contextmanager
-def _interrupts(cancel: Cancellation) -> Iterator[None]:
-    """Have the first Ctrl-C end the answer with what there is, the second the program."""
-
-    def first(signum: int, frame: object) -> None:  # noqa: ARG001 - signal's signature
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        cancel.request()
-
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _show(events: Iterator[Event], *, stream: bool) -> Answer:

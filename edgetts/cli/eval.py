@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgetts.cli import INTERRUPTED
+from edgetts.cli.choosing_options import choosing_options, read_choosing
+from edgetts.cli.interrupting import interrupts
 from edgetts.errors import InvalidInput, StorageError
 
 if TYPE_CHECKING:
     from edgetts.budget import Budget
-    from edgetts.decoding.session import Cancellation
     from edgetts.evaluation import ProblemRecord, Recorder, Settings, Task
 
 
@@ -25,10 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", "-m", help="A known model, a path, or hf:owner/repo/file.gguf. Default: SmolLM2-135M."
 )
-@click.option(
-    "--strategy",
-    help="What samples are spent on, as in edgetts ask: greedy, self_consistency, best_of_n, particle, ...",
-)
+@choosing_options
 @click.option(
     "--budget",
     "budget_text",
@@ -62,17 +58,6 @@ if TYPE_CHECKING:
     "--answer", "answer_format", help="How to find answers, as in edgetts ask. Default: the task's."
 )
 @click.option(
-    "--verify", help="Check every sample, as in edgetts ask: arithmetic, examples, regex:PATTERN, ..."
-)
-@click.option(
-    "--calibration",
-    type=click.Path(dir_okay=False),
-    help="A file of edgetts runs confidence --fit that makes the confidence a probability of being right.",
-)
-@click.option(
-    "--risk", type=float, help="What a wrong answer costs: abstain where confidence is too low for it."
-)
-@click.option(
     "--decode",
     type=click.Choice(["plain", "auto", "speculative"]),
     default="plain",
@@ -91,11 +76,6 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Write a page of HTML to this file."
-)
-@click.option(
-    "--allow-unconfined",
-    is_flag=True,
-    help="Run programs that a model wrote even where this platform cannot confine them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def command(task: str, **options: Any) -> None:
@@ -159,7 +139,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     form = options["answer_format"]
     if form is not None:
         form = str(AnswerFormat.parse(form))
-    chosen = {name: value for name, value in _choosing(options).items() if value is not None}
+    chosen = {name: value for name, value in read_choosing(options).items() if value is not None}
     return Settings(
         budget=_budget(options),
         sampling=SamplingParams(
@@ -174,33 +154,6 @@ def _settings(options: dict[str, Any]) -> Settings:
         answer_format=form,
         more={"decode": options["decode"], **chosen},
     )
-
-
-def _choosing(options: dict[str, Any]) -> dict[str, Any]:
-    """Make the strategy, the verifier and the calibration that were named, so that misspellings are said first."""
-    strategy, verifier, calibration = options["strategy"], options["verify"], options["calibration"]
-    if verifier is not None:
-        from edgetts.selection.verification.registry import make_verifier
-
-        verifier = make_verifier(verifier)
-    if strategy is not None:
-        from edgetts.selection.strategies import make_strategy
-
-        strategy = make_strategy(strategy, verifier)
-    if calibration is not None:
-        from edgetts.selection.confidence import load_calibration
-
-        calibration = load_calibration(Path(calibration))
-    if options["risk"] is not None:
-        from edgetts.selection.confidence import Abstention
-
-        Abstention.at_risk(options["risk"])
-    return {
-        "strategy": strategy,
-        "verifier": verifier,
-        "calibration": calibration,
-        "risk": options["risk"],
-    }
 
 
 def _budget(options: dict[str, Any]) -> Budget:
@@ -315,7 +268,7 @@ def _go_on(
             recorder.begin(header)
             header = dict(recorder.header)
             stack.enter_context(recorder)
-        stack.enter_context(_interrupts(cancel))
+        stack.enter_context(interrupts(cancel))
         stack.callback(line.close)
         if before:
             notify(f"{before} of {planned} problems are done already.")
@@ -360,18 +313,3 @@ def print_rows(rows: list[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         click.echo(f"{name:{width}}  {value}")
-
-
-@contextmanager
-def _interrupts(cancel: Cancellation) -> Iterator[None]:
-    """Have the first Ctrl-C end the run after what is done, the second the program."""
-
-    def first(signum: int, frame: object) -> None:  # noqa: ARG001 - signal's signature
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        cancel.request()
-
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

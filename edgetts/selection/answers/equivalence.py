@@ -91,7 +91,8 @@ def same_answer(
     form = AnswerFormat.parse(format) if isinstance(format, str) else format
     reference = read_answer(truth, form)
     if (reference is None or reference.kind == "text") and form.name not in ("text", "none"):
-        reference = extract(truth, form) or reference
+        stated = extract(truth, form)
+        reference = stated if stated and (stated.explicit or reference is None) else reference
     answer = read_answer(found, form) if isinstance(found, str) else found
     if reference is None or answer is None:
         return False

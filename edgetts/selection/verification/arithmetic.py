@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from edgetts.selection.verification.equations import Equation, find_equations
 from edgetts.selection.verification.expressions import (
     Node,
+    Number,
     Reading,
     Unreadable,
     evaluate,
@@ -16,6 +17,7 @@ from edgetts.selection.verification.expressions import (
     literal,
     numbers,
 )
+from edgetts.selection.verification.measures import converts
 from edgetts.selection.verification.verifier import ErrorRates, Verdict, Work
 
 ROUGH_SHARE = Fraction(1, 100)
@@ -23,39 +25,6 @@ ROUGH_SHARE = Fraction(1, 100)
 FLOAT_PLACES = 12
 """Digits behind these are taken for the noise of a computer's floats."""
 SHOWN_WRONG = 3
-
-_SECONDS = {
-    "second": 1,
-    "sec": 1,
-    "minute": 60,
-    "min": 60,
-    "hour": 3600,
-    "hr": 3600,
-    "day": 86400,
-    "week": 604800,
-}
-_CENTS = {"cent": 1, "¢": 1, "penny": 1, "pennie": 1, "nickel": 5, "dime": 10, "quarter": 25}
-_MONEY = {"dollar": 100, "$": 100, "euro": 100, "€": 100, "pound": 100, "£": 100, "usd": 100}
-_MILLIMETRES = {
-    "mm": 1, "millimeter": 1, "cm": 10, "centimeter": 10, "meter": 1000, "metre": 1000, "km": 10**6,
-    "kilometer": 10**6, "kilometre": 10**6,
-}  # fmt: skip
-_INCHES = {"inch": 1, "inches": 1, "foot": 12, "feet": 12, "ft": 12, "yard": 36, "mile": 63360}
-_MILLIGRAMS = {
-    "mg": 1,
-    "milligram": 1,
-    "gram": 10**3,
-    "kg": 10**6,
-    "kilogram": 10**6,
-    "ton": 10**9,
-    "tonne": 10**9,
-}
-_OUNCES = {"oz": 1, "ounce": 1, "lb": 16, "pound": 16}
-_MILLILITRES = {"ml": 1, "milliliter": 1, "millilitre": 1, "liter": 1000, "litre": 1000}
-_PIECES = {"dozen": 12}
-_DIMENSIONS = (
-    _SECONDS, _CENTS | _MONEY, _MILLIMETRES, _INCHES, _MILLIGRAMS, _OUNCES, _MILLILITRES, _PIECES,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +119,19 @@ def _judge(equation: Equation, rounded: dict[Fraction, Fraction]) -> tuple[bool 
                 if (shown := literal(equation.right)) and value != right:
                     rounded[shown.value] = value
                 return True, value
-    if first is None or equation.doubted or _converts(equation) or _is_made_whole(equation, first):
+    if (
+        first is None
+        or equation.doubted
+        or converts(_units(equation.left), _units(equation.right))
+        or _is_made_whole(equation, first)
+    ):
         return None, first
     return False, first
 
 
 def _readings(equation: Equation, rounded: dict[Fraction, Fraction]) -> Iterator[Reading]:
     percent = _has_percent(equation)
-    units = {
-        unit for side in (equation.left, equation.right) for number in numbers(side) for unit in number.units
-    }
+    units = _units(equation.left) | _units(equation.right)
     dozens = not units.isdisjoint(("dozen", "dozens", "hundred", "hundreds"))
     for exact in (rounded, {}) if rounded else ({},):
         for mixed in (True, False):
@@ -171,13 +143,13 @@ def _readings(equation: Equation, rounded: dict[Fraction, Fraction]) -> Iterator
 
 
 def _agree(left: Fraction, right: Fraction, equation: Equation, reading: Reading) -> bool:
-    if _close(left, right, equation):
+    if _close(left, right, equation, reading):
         return True
-    if equation.percent and not _has_percent(equation) and _close(left * 100, right, equation):
+    if equation.percent and not _has_percent(equation) and _close(left * 100, right, equation, reading):
         return True  # Percentage: 3 / 4 = 75
     if equation.running:
         try:
-            return _close(left, evaluate(first_operand(equation.right), reading), equation)
+            return _close(left, evaluate(first_operand(equation.right), reading), equation, reading)
         except Unreadable:
             return False
     return False
@@ -187,7 +159,7 @@ def _has_percent(equation: Equation) -> bool:
     return any(number.percent for side in (equation.left, equation.right) for number in numbers(side))
 
 
-def _close(left: Fraction, right: Fraction, equation: Equation) -> bool:
+def _close(left: Fraction, right: Fraction, equation: Equation, reading: Reading) -> bool:
     """Whether they are equal to the digits shown."""
     difference = abs(left - right)
     if difference == 0:
@@ -196,12 +168,13 @@ def _close(left: Fraction, right: Fraction, equation: Equation) -> bool:
         shown = literal(side)
         if shown is None:
             continue
-        places = shown.places + 2 * shown.percent
-        if places and difference < Fraction(1, 10 ** min(places, FLOAT_PLACES)):
+        one = evaluate(Number(Fraction(1), 0, shown.percent, shown.units), replace(reading, rounded={}))
+        digit = one / 10 ** min(shown.places, FLOAT_PLACES)  # what one of the last digit shown is worth
+        if (shown.places or one < 1) and difference < digit:
             return True
-        if equation.about and difference < _last_digit(shown.value):
+        if equation.about and not shown.places and difference < one * _last_digit(shown.value):
             return True
-        if equation.whole and not places and difference < 1:
+        if equation.whole and not shown.places and difference < 1:
             return True
     return equation.about and difference <= ROUGH_SHARE * abs(left)
 
@@ -215,22 +188,8 @@ def _last_digit(value: Fraction) -> int:
     return worth
 
 
-def _converts(equation: Equation) -> bool:
-    """Whether units of one kind are mixed, so that the numbers alone say nothing: 30 min + 30 min = 1 hour."""
-    left, right = _units(equation.left), _units(equation.right)
-    if left.isdisjoint(_CENTS) != right.isdisjoint(_CENTS):
-        return True  # a price without a unit may be in dollars
-    return any(
-        len({dimension[unit] for unit in (left | right) & dimension.keys()}) > 1 for dimension in _DIMENSIONS
-    )
-
-
 def _units(side: Node) -> set[str]:
-    return {
-        unit if unit in ("inches", "feet") else unit.removesuffix("s")
-        for number in numbers(side)
-        for unit in number.units
-    }
+    return {unit for number in numbers(side) for unit in number.units}
 
 
 def _is_made_whole(equation: Equation, value: Fraction) -> bool:

@@ -21,6 +21,7 @@ _SENTENCE = re.compile(r"(?:\d+[.)]|[-*>]+|\#{2,})\s|[A-Z][\w']*\s+[\w'`]+|[a-z]
 _KEYWORD = re.compile(
     r"(?:return|raise|yield|elif|else|except|finally|global|nonlocal|del|pass|lambda|not|await)\b"
 )
+_BODY = re.compile(r"\n*(?:[ \t]+\S|(?:return|for|while|if|with|try|def)\b)")
 _HEAD = re.compile(
     r"(?m)^(?:from[ \t]+[\w.]+[ \t]+import\b|import[ \t]+\w|(?:async[ \t]+)?def[ \t]|class[ \t]|@\w)"
 )
@@ -38,6 +39,8 @@ def program_in(
     is not complete gives a program only in a block that was closed.
     """
     text = text[-MAX_PROGRAM_CHARS:]
+    if prompt and complete:
+        text = _before_lone_fence(text)
     everything = [block for block in fenced(Page(text, complete)) if block.closed or complete]
     blocks = [_content(text, block) for block in everything if block.language in _PYTHON]
     blocks = [block for block in blocks if block.strip() and not block.lstrip().startswith(">>>")]
@@ -89,6 +92,13 @@ def called_in(checks: Sequence[str]) -> set[str]:
 
 def _content(text: str, block: Block) -> str:
     return textwrap.dedent(text[slice(*block.span)]).strip("\n") + "\n"
+
+
+def _before_lone_fence(text: str) -> str:
+    """A body that a fence ends but none began: the prompt had the other one."""
+    first = next(fenced(Page(text)), None)
+    lone = first is not None and not first.closed and not first.language and _BODY.match(text)
+    return text[: first.around[0]] if first is not None and lone else text
 
 
 def _before_function(prompt: str) -> str:

@@ -60,7 +60,7 @@ def find_equations(text: str) -> list[Equation]:
 _ROUNDED = re.compile(r"approx\w*|round\w*|roughly|nearest|estimat\w*")
 _WHOLE = re.compile(r"whole|floor|ceil\w*|truncat\w*|remainder|leftover|left|remaining|integer|full|complete")
 _DOUBT = re.compile(
-    r"(?i)not|\w*n['\u2019]t|wrong|incorrect|mistaken?|false|wait|impossible|contradict\w*|error|however|but"
+    r"(?i)not|\w*n['\u2019]t|wrong|incorrect|mistaken?|false|wait|impossible|contradict\w*|error|however|but|binary|octal|hex\w*|mod|modulo"
 )
 _LEADING = APPROXIMATELY | {"exactly", "only", "just"}
 

@@ -121,7 +121,8 @@ def _number(number: Number, reading: Reading) -> Fraction:
     value = reading.rounded.get(number.value, number.value)
     if number.percent and reading.percent != "plain":
         value /= 100
-    for unit in number.units[:1]:
+    words = [unit for unit in number.units if unit.isalpha()]  # no currency
+    for unit in words[:1]:
         value *= _SCALES.get(unit, 1) * (_DOZENS.get(unit, 1) if reading.dozens else 1)
     return value
 

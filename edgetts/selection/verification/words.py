@@ -24,9 +24,11 @@ APPROXIMATELY = frozenset({
 """Before a number that is rough."""
 
 LABELS = frozenset({
-    "case", "chapter", "day", "equation", "example", "figure", "grade", "level", "line", "month", "no",
-    "number", "option", "page", "part", "phase", "problem", "q", "question", "room", "round", "stage",
-    "step", "table", "week", "year",
+    "case", "cases", "chapter", "chapters", "day", "days", "equation", "equations", "example",
+    "examples", "figure", "figures", "grade", "grades", "level", "levels", "line", "lines", "month",
+    "months", "no", "number", "numbers", "option", "options", "page", "pages", "part", "parts", "phase",
+    "phases", "problem", "problems", "q", "question", "questions", "room", "rooms", "round", "rounds",
+    "stage", "stages", "step", "steps", "table", "tables", "week", "weeks", "year", "years",
 })  # fmt: skip
 """Words whose number is a name: step 3."""
 
