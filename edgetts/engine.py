@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from edgetts.answering.choosing import Choosing
-from edgetts.answering.following import conclude, follow
+from edgetts.answering.following import conclude, follow, shown
 from edgetts.answering.judge import Judge
 from edgetts.answering.resolving import resolve
 from edgetts.answering.run import Run
@@ -302,10 +302,11 @@ class Engine:
         answer = made(run.stop or "complete", run.detail)
         if votes := texts.votes():
             tally = search.choose(votes)
-            usage = meter.usage(answer.samples, texts.samples[tally.sample])
-            answer = conclude(replace(answer, usage=usage), votes, tally, choosing)
+            chosen = shown(votes, tally, texts.samples, choosing)
+            usage = meter.usage(answer.samples, chosen)
+            answer = conclude(replace(answer, usage=usage), votes, tally, chosen, choosing)
             if not streams and answer.text:
-                yield TextDelta(answer.text, tally.sample)
+                yield TextDelta(answer.text, chosen.index)
         yield Finished(answer)
 
     def close(self) -> None:

@@ -417,3 +417,19 @@ def test_a_deadline_ends_a_search_with_what_there_is(tiny_tokenizer: Tokenizer) 
     assert answer.samples
     assert {sample.finish_reason for sample in answer.samples} == {"deadline"}
     assert session.live == []
+
+
+def test_of_free_texts_that_say_the_same_the_one_most_like_the_others_is_shown(
+    tiny_tokenizer: Tokenizer,
+) -> None:
+    scripts = [
+        b"The sky is blue since air scatters the blue part of light most, as Rayleigh found.",
+        b"The sky is blue since air scatters the blue part of light the most.",
+        b"The sky is blue since air scatters the blue part of light most.",
+        b"Cats sleep.",
+    ]
+    answer = scripted_engine(tiny_tokenizer, ScriptedSession(scripts)).answer(
+        "Why?", answer_format="text", budget=Budget(samples=4), strategy="self_consistency:stop=none"
+    )
+    assert answer.text.strip().encode() == scripts[2]
+    assert answer.confidence == 0.75

@@ -182,6 +182,8 @@ def test_what_is_said_outside_of_blocks_is_the_rest() -> None:
         ("In algebra f(1) = 2 and log(10) is 1.", []),
         ("Tests:\nassert f(1) == 2\nassert f(2) == 3, 'three'\nassert that you can", ["assert f(1) == 2", "assert f(2) == 3, 'three'"]),
         ("f(f(1)) == 2, so f(1) == 1", ["f(f(1)) == 2", "f(1) == 1"]),
+        (r"f('\d+') == ['\d'] and f('\n') == ''", [r"f('\d+') == ['\d']", r"f('\n') == ''"]),
+        (">>> f(1)\n" + "-" * 1_900 + "1", []),
         ("f(1) == 2 and again f(1) == 2", ["f(1) == 2"]),
         ("", []),
     ],

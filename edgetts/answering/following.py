@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from edgetts.answering.choosing import Choosing
@@ -11,8 +11,9 @@ from edgetts.answering.growing import grow
 from edgetts.answering.run import Run
 from edgetts.errors import InvalidInput
 from edgetts.selection.aggregation import Tally, Vote
+from edgetts.selection.answers import minimum_bayes_risk
 from edgetts.selection.search.tree import Draw, Node, Search
-from edgetts.types import Answer, Event, FinishReason, StopReason
+from edgetts.types import Answer, Event, FinishReason, Sample, StopReason
 
 _CUT_BY: dict[StopReason, FinishReason] = {
     "complete": "pruned",
@@ -58,9 +59,19 @@ def follow(run: Run, search: Search, choosing: Choosing) -> Iterator[Event]:
     yield from run.close_ended()
 
 
-def conclude(answer: Answer, votes: Sequence[Vote], tally: Tally, choosing: Choosing) -> Answer:
+def shown(votes: Sequence[Vote], tally: Tally, samples: Mapping[int, Sample], choosing: Choosing) -> Sample:
+    """Return the sample to show: of free texts that say the same, the one most like the others."""
+    winners = [vote for vote in votes if vote.counts and vote.answer == tally.answer]
+    if choosing.answer_format.name == "text" and len(winners) > 2:
+        texts = [samples[vote.sample].text for vote in winners]
+        return samples[winners[minimum_bayes_risk(texts, [vote.weight for vote in winners])].sample]
+    return samples[tally.sample]
+
+
+def conclude(
+    answer: Answer, votes: Sequence[Vote], tally: Tally, chosen: Sample, choosing: Choosing
+) -> Answer:
     """Fill in what the vote says: the text, the answer, how sure to be of it, and whether to give it at all."""
-    chosen = next(sample for sample in answer.samples if sample.index == tally.sample)
     confidence, source = tally.confidence, tally.confidence_source
     if len(votes) == 1:
         confidence, source = None, "none: one sample has nothing to agree with"

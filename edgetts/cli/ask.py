@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     "answer_format",
     default="auto",
     show_default=True,
-    help="How to find the answer to vote on: auto, number, choice, boxed, text, none, or regex:PATTERN.",
+    help="How to find the answer to vote on: auto, number[:UNIT], choice[:A-J], yes-no, set, expression (extra math), json, "
+    "code[:LANGUAGE], boxed, regex:PATTERN, text, none.",
 )
 @choosing_options
 @click.option("--quantize", help="How to store weights if a conversion is needed: keep, int4, int8 or fp32.")

@@ -24,6 +24,8 @@ ROUGH_SHARE = Fraction(1, 100)
 """How far, as a share of the value, what is said to be roughly equal may be off."""
 FLOAT_PLACES = 12
 """Digits behind these are taken for the noise of a computer's floats."""
+FLOAT_NOISE = Fraction(1, 10**9)
+"""How far what is computed with such a number may be off, as a share of the value."""
 SHOWN_WRONG = 3
 
 
@@ -176,6 +178,10 @@ def _close(left: Fraction, right: Fraction, equation: Equation, reading: Reading
             return True
         if equation.whole and not shown.places and difference < 1:
             return True
+    if any(
+        number.places >= FLOAT_PLACES for side in (equation.left, equation.right) for number in numbers(side)
+    ):
+        return difference <= FLOAT_NOISE * max(Fraction(1), abs(left))
     return equation.about and difference <= ROUGH_SHARE * abs(left)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 from edgetts.selection.verification.code import defined_in, prompt_in
 
@@ -155,31 +157,40 @@ def _quoted(line: str, at: int) -> int | None:
 
 
 def _is_literal(text: str) -> bool:
-    if not 0 < len(text) <= MAX_EXAMPLE_CHARS:
+    tree = _tree(text, "eval")
+    if not isinstance(tree, ast.Expression):
         return False
     try:
-        ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        ast.literal_eval(tree)
+    except (ValueError, TypeError, MemoryError, RecursionError):
         return False
     return True
 
 
 def _names_in(source: str) -> set[str]:
     """The names that an expression uses; a blank one where it is no expression."""
-    if not _is_expression(source):
-        return {""}
-    return {node.id for node in ast.walk(ast.parse(source, mode="eval")) if isinstance(node, ast.Name)}
+    tree = _tree(source, "eval")
+    return {""} if tree is None else {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def _is_expression(text: str) -> bool:
-    return _parses(text, "eval")
+    return _tree(text, "eval") is not None
 
 
-def _parses(text: str, mode: str = "exec") -> bool:
+def _parses(text: str) -> bool:
+    return _tree(text, "exec") is not None
+
+
+def _tree(text: str, mode: str) -> ast.AST | None:
+    """Parse what is not too long; None where it is no Python."""
     if not 0 < len(text) <= MAX_EXAMPLE_CHARS:
-        return False
+        return None
+    # Filters of warnings belong to the whole process, so they are set aside only where a "\d" may warn.
+    quiet = warnings.catch_warnings() if "\\" in text else nullcontext()
     try:
-        ast.parse(text, mode=mode)
+        with quiet:
+            if "\\" in text:
+                warnings.simplefilter("ignore")
+            return ast.parse(text, mode=mode)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return True
+        return None
