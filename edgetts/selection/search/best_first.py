@@ -33,7 +33,7 @@ class BestFirstSearch:
     is consistent: h(s) <= cost + h(s'). So f(s') = f(s) + max(0, h(s') - h(s)): a path's cost is what
     its score has ever lost, and no node's f is below its parent's, by which the first ended node to
     become the lowest is the best there is among what was drawn ("A*-Decoding: Token-Efficient Inference
-    Scaling").
+    Scaling"; the paper was not at hand: h is as a review of it has it, the cost of a step is derived).
 
     At most `samples` nodes are open; the worst make room. It is over after `solutions` ended nodes were the
     lowest, after `expansions` moves, or with the last open node.

@@ -61,7 +61,8 @@ class ParticleFilter:
     annealing: flatten resampling while few particles have all the weight in the first half of `horizon`
     rounds, by Entropic Annealing. Both are from "Mitigating Premature Exploitation in Particle-based Monte
     Carlo for Inference-Time Scaling". Whatever the distribution q that particles are drawn from, a copy's
-    weight is divided by n q, so that the sum of weights is on average what it was: weights are unbiased.
+    weight is divided by n q, so that the sum of weights is on average what it was: weights are unbiased (that
+    correction is ours; the temperature is as a review of the paper and the code of its authors have it).
     """
 
     def __init__(
