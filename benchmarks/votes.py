@@ -11,8 +11,8 @@ difference, problem by problem. "reaches" is the number of samples, interpolated
 has the accuracy that majority has with all.
 
 Recordings hold no scores, so that best-of-n and its relatives are given the mean token probability as
-one, unless a sample has a "score"; a sample may have "passed", a verifier's verdict, without which
-"verified" is left out. "ties shared" gives each of m tied answers 1/m of the credit, which is what
+one, unless a sample has a "score"; a sample may have "passed", a verifier's verdict (or `--verify arithmetic`
+makes some), without which "verified" is left out. "ties shared" gives each of m tied answers 1/m of the credit, which is what
 breaking ties by chance expects. "some sample right" is what a perfect choice would reach. The last line is JSON.
 """
 
@@ -35,6 +35,8 @@ from edgetts.bundle import read_manifest
 from edgetts.errors import InvalidInput
 from edgetts.selection.aggregation import AGGREGATORS, Aggregator, Vote, make_aggregator, self_consistency
 from edgetts.selection.answers import extract
+from edgetts.selection.verification.registry import make_verifier
+from edgetts.selection.verification.verifier import Verifier, Work
 from edgetts.tokenizer import TextStream, Tokenizer
 
 SIZES = (1, 2, 4, 8, 16)
@@ -47,6 +49,7 @@ GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "shortest_few": {"keep": (1, 2, 3, 5, 8)},
     "length_filtered": {"groups": (2, 3, 4), "keep": (1, 2, 3)},
     "best_of_majority": {"alpha": (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)},
+    "verified": {"passes_right": (0.9, 0.95, 0.98), "passes_wrong": (0.2, 0.3, 0.4, 0.5, 0.6)},
 }
 """What is tried of each aggregator that has settings."""
 RESAMPLES = 2000
@@ -85,7 +88,7 @@ def answer_logprob(
     return math.fsum(spelling), len(spelling)
 
 
-def read(path: Path, tokenizer: Tokenizer | None) -> list[Problem]:
+def read(path: Path, tokenizer: Tokenizer | None, verifier: Verifier | None = None) -> list[Problem]:
     problems = []
     with path.open(encoding="utf-8") as lines:
         for record in map(json.loads, lines):
@@ -109,11 +112,16 @@ def read(path: Path, tokenizer: Tokenizer | None) -> list[Problem]:
                         *of_answer,
                         tuple(sample["tokens"]),
                         sample.get("score", math.exp(min(0.0, logprob / tokens)) if tokens else 0.0),
-                        sample.get("passed"),
+                        sample.get("passed") if verifier is None else verdict(verifier, record, sample),
                     )
                 )
             problems.append(Problem(record["index"], record["answer"], votes))
     return problems
+
+
+def verdict(verifier: Verifier, record: Mapping[str, Any], sample: Mapping[str, Any]) -> bool | None:
+    work = Work(record["question"], sample["text"], None, sample["finished"])
+    return verifier.verify(work).passed
 
 
 def specs(name: str) -> list[str]:
@@ -239,6 +247,7 @@ def main() -> None:
     parser.add_argument("traces", type=Path)
     parser.add_argument("--subsets", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verify", help="a verifier of edgetts ask whose verdicts 'verified' takes")
     parser.add_argument("--tokenizer", type=Path, help="a bundle; without it 'likelihood' is left out")
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help="these aggregators beside majority, not all"
@@ -249,7 +258,8 @@ def main() -> None:
     if options.tokenizer:
         facts = read_manifest(options.tokenizer).tokenizer
         tokenizer = Tokenizer.load(options.tokenizer / "tokenizer.json", facts)
-    problems = read(options.traces, tokenizer)
+    verifier = make_verifier(options.verify) if options.verify else None
+    problems = read(options.traces, tokenizer, verifier)
     most = min(len(problem.votes) for problem in problems)
     judged = any(vote.passed is not None for problem in problems for vote in problem.votes)
     left_out = {"auto", *([] if tokenizer else ["likelihood"]), *([] if judged else ["verified"])}

@@ -272,11 +272,21 @@ def test_a_missing_score_is_an_error_that_names_the_sample(name: str) -> None:
         aggregator([Vote(0, "1", -1.0, 2, score=0.5), Vote(1, "2", -1.0, 2)])
 
 
-def test_a_missing_probability_or_verdict_is_an_error() -> None:
+def test_a_missing_probability_is_an_error() -> None:
     with pytest.raises(InvalidInput, match="sample 0's answer is not known"):
         LikelihoodWeighted()([Vote(0, "1", -1.0, 2)])
-    with pytest.raises(InvalidInput, match="No sample has a verdict"):
-        Verified()([Vote(0, "1", -1.0, 2), Vote(1, None, -1.0, 2)])
+
+
+def test_without_a_verdict_votes_decide_and_a_failed_winner_is_doubted() -> None:
+    votes = [Vote(0, "1", -1.0, 2), Vote(1, "1", -1.0, 2), Vote(2, "2", -1.0, 2)]
+    untold = Verified(0.9, 0.2)(votes)
+    assert untold.distribution == Majority()(votes).distribution
+    assert untold.confidence == Majority()(votes).confidence
+    failed = Verified(0.9, 0.2)([replace(vote, passed=False) for vote in votes])
+    assert failed.answer == "2", "one failure speaks less against it than two"
+    assert failed.confidence is not None
+    # Odds of each: votes times (0.1 / 0.8) per failure, beside one vote that none of these is right.
+    assert failed.confidence == pytest.approx((1 / 8) / (2 / 64 + 1 / 8 + 1))
 
 
 def test_a_vote_that_does_not_count_needs_nothing() -> None:

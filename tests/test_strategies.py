@@ -43,6 +43,7 @@ from edgetts.types import Finished, PlanMade, SampleDone, StepsTaken, TextDelta
 
 STEPWISE = ("particle", "particle:annealing=true,successors=2", "rebase", "a_star", "beam")
 SHORT = SamplingParams(max_tokens=12, seed=4)
+EXACT = ErrorRates(1.0, 0.0, "exact")
 QUIET = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -147,10 +148,10 @@ class Says:
     """A verifier that passes texts which hold a word."""
 
     name = "says"
-    rates = ErrorRates(1.0, 0.0, "exact")
 
-    def __init__(self, word: str) -> None:
+    def __init__(self, word: str, rates: ErrorRates | None = EXACT) -> None:
         self.word = word
+        self.rates = rates
         self.seen: list[Work] = []
 
     def verify(self, work: Work) -> Verdict:
@@ -174,6 +175,17 @@ def test_with_a_verifier_samples_are_drawn_until_one_passes(tiny_tokenizer: Toke
     ]
     assert answer.samples[2].finish_reason == "pruned"
     assert verifier.seen[0] == Work("Which?", " It is 5.", "5", True)
+
+
+def test_a_verifier_that_may_err_does_not_end_the_draw_and_is_outvoted_by_its_rates(
+    tiny_tokenizer: Tokenizer,
+) -> None:
+    scripts = [b"It is 7.", b"It is 5.", b"It is 5.", b"It is 5."]
+    for rates, chosen in ((ErrorRates(0.9, 0.6), "5"), (ErrorRates(0.9, 0.1), "7"), (None, "7")):
+        answer = scripted_engine(tiny_tokenizer, ScriptedSession(scripts)).answer(
+            "Which?", verifier=Says("7", rates), budget=Budget(samples=4)
+        )
+        assert (answer.answer, answer.stop_reason, len(answer.samples)) == (chosen, "complete", 4)
 
 
 def test_a_stopping_rule_ends_the_draw_and_says_why(tiny_tokenizer: Tokenizer) -> None:

@@ -20,7 +20,8 @@ _OPTIONS = (
     click.option(
         "--verify",
         help="Check every sample: arithmetic, regex:PATTERN, schema:FILE, tests:FILE.py, examples, program; a plus "
-        "sign joins several. Without --strategy, samples are drawn until one passes.",
+        "sign joins several. Without --strategy, samples are drawn until one passes what you gave (a pattern, schema or "
+        "tests); the others weigh votes.",
     ),
     click.option(
         "--allow-unconfined",

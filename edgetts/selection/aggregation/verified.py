@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgetts.errors import InvalidInput
 from edgetts.selection.aggregation.ballots import Ballots, share_of, sums_of_logs
 from edgetts.selection.aggregation.settings import share
 from edgetts.selection.aggregation.votes import Tally, Vote
@@ -35,7 +34,7 @@ class Verified:
     with a text that passed beats one without, however many votes that has, and among those the majority decides.
     Where no text of the winner passed, the right answer may well be none of these: for the confidence that has the
     weight of one vote without a verdict.
-    Errors: InvalidInput where no vote has a verdict.
+    Where no text has a verdict, votes alone decide.
     """
 
     passes_right: float = 1.0
@@ -60,11 +59,6 @@ class Verified:
 
     def __call__(self, votes: Sequence[Vote]) -> Tally:
         ballots = Ballots.sort(votes)
-        if all(vote.passed is None for vote in votes):
-            raise InvalidInput(
-                "No sample has a verdict, which 'verified' needs.",
-                hint="Give a verifier that can tell, or use 'auto', which chooses from what is known.",
-            )
         right, wrong = _bounded(self.passes_right), _bounded(self.passes_wrong)
         passing, failing = math.log(right / wrong), math.log((1 - right) / (1 - wrong))
         logs = {}
@@ -73,11 +67,8 @@ class Verified:
             failed = sum(vote.passed is False for vote in cast)
             logs[answer] = [math.log(len(cast)) + passed * passing + failed * failing]
         tally = ballots.decide(sums_of_logs(logs), share_of(self.name), merit=_standing)
-        if (
-            tally.answer is None
-            or tally.confidence is None
-            or any(vote.passed for vote in ballots.of[tally.answer])
-        ):
+        verdicts = {vote.passed for vote in ballots.of.get(tally.answer or "", ())}
+        if tally.answer is None or tally.confidence is None or True in verdicts or False not in verdicts:
             return tally
         with_none = sums_of_logs({**logs, _NONE: [0.0]})
         total = math.fsum(with_none.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edgetts.selection.aggregation import Aggregator, Auto
 from edgetts.selection.need import Need
@@ -14,17 +14,22 @@ from edgetts.selection.strategies.strategy import Strategy
 from edgetts.selection.strategies.whole import WholeSamples
 from edgetts.selection.verification.verifier import ErrorRates
 
+RELIABLE = 0.05
+"""A verifier that passes at most this share of what is wrong is believed at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class BestOfN(Strategy):
-    """Choose by what a verifier or a scorer says of the samples, and stop at the first that passes the verifier.
+    """Choose by what a verifier or a scorer says of the samples.
 
     aggregator: None is `Auto` with the verifier's error rates: it takes verdicts where there are some, else scores; see
-    there for why a score alone does not outvote a majority. Source: "Training Verifiers to Solve Math Word Problems".
+    there for why a score alone does not outvote a majority. stop: None stops at the first sample that passes where
+    the verifier is known to be reliable, and otherwise draws all samples, since then votes correct what it misses.
+    Source: "Training Verifiers to Solve Math Word Problems".
     """
 
     aggregator: Aggregator | None = None
-    stop: StoppingRule | None = field(default_factory=FirstPass)
+    stop: StoppingRule | None = None
     scorer: Scorer | None = None
 
     @property
@@ -33,15 +38,21 @@ class BestOfN(Strategy):
 
     @property
     def needs(self) -> frozenset[Need]:
-        return frozenset({"score", "several"}) | (
-            frozenset() if self.aggregator is None else self.aggregator.needs - {"verifier"}
-        )
+        own: frozenset[Need] = frozenset() if self.aggregator is None else self.aggregator.needs
+        return frozenset({"score", "several"}) | (own - {"verifier"})
 
     @property
     def stops(self) -> str:
-        return "when all samples are there" if self.stop is None else f"by the rule {self.stop.name}"
+        return (
+            "at the first that passes a reliable verifier"
+            if self.stop is None
+            else f"by the rule {self.stop.name}"
+        )
 
     def start(self, task: Task) -> WholeSamples:
         rates = task.rates or ErrorRates(1.0, 0.0)
         auto = Auto(passes_right=rates.passes_right, passes_wrong=rates.passes_wrong)
-        return WholeSamples(task, self.aggregator or auto, self.stop)
+        stop = self.stop
+        if stop is None and task.rates is not None and task.rates.passes_wrong <= RELIABLE:
+            stop = FirstPass()
+        return WholeSamples(task, self.aggregator or auto, stop)
