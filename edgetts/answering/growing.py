@@ -43,6 +43,11 @@ def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Gener
         while waiting and len(decoder.active) < width:
             parent, copies = waiting.popleft()
             count = min(copies, width - len(decoder.active))
+            # A child's first token comes without a pass, but not for nothing.
+            if (stop := controller.may_pass(1, run.spent, count)) is not None:
+                run.stop = stop
+                yield from run.take(drawn)
+                return []
             if count < copies:
                 waiting.appendleft((parent, copies - count))
             if parent == ROOT:
