@@ -7,6 +7,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from edgetts.answering.run import Run
+from edgetts.decoding.trace import TokenDrawn
 from edgetts.errors import InvalidInput
 from edgetts.selection.search.splitter import StepSplitter
 from edgetts.selection.search.tree import ROOT, Grow, Node
@@ -39,7 +40,7 @@ def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Gener
     children: list[int] = []
     opened: dict[int, str] = {}
     while waiting or decoder.active:
-        drawn = []
+        drawn: list[TokenDrawn] = []
         while waiting and len(decoder.active) < width:
             parent, copies = waiting.popleft()
             count = min(copies, width - len(decoder.active))

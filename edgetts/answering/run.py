@@ -87,7 +87,8 @@ class Run:
         self._meter.tokens_drawn(self.decoder.generated)
         for one in drawn:
             transcript = self.texts.of(one.sample)
-            if one.token is not None and not transcript.stopped:
+            ended = transcript.stopped
+            if one.token is not None and not ended:
                 yield from self._delta(one.sample, transcript.push(one.token))
                 if transcript.stopped:
                     # A pass may have drawn more tokens than the text needed.

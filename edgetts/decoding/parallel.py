@@ -148,7 +148,8 @@ class ParallelDecoder:
             rest = [*trace.tokens[held:], *tokens]
             for begin in range(0, len(rest), _READ):
                 logits = self._session.extend(copy, rest[begin : begin + _READ])
-            return logits[-1].copy()
+            following: Logits = logits[-1].copy()
+            return following
         finally:
             self._session.free(copy)
 

@@ -39,7 +39,7 @@ class BestOfN(Strategy):
     @property
     def needs(self) -> frozenset[Need]:
         own: frozenset[Need] = frozenset() if self.aggregator is None else self.aggregator.needs
-        return frozenset({"score", "several"}) | (own - {"verifier"})
+        return frozenset({"score", "several"}) | frozenset(need for need in own if need != "verifier")
 
     @property
     def stops(self) -> str:

@@ -91,7 +91,7 @@ def _setting(kind: Any, strategy: str, key: str, value: str, verifier: Verifier 
     if key == "splitter":
         return StepSplitter.parse(value)
     hint = typing.get_type_hints(kind).get(key)
-    wanted = {bool: "true or false", int: "a whole number", float: "a number"}
+    wanted: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number"}
     try:
         if hint is bool:
             return {"true": True, "yes": True, "false": False, "no": False}[value.casefold()]
