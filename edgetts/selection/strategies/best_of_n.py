@@ -39,7 +39,8 @@ class BestOfN(Strategy):
     @property
     def needs(self) -> frozenset[Need]:
         own: frozenset[Need] = frozenset() if self.aggregator is None else self.aggregator.needs
-        return frozenset({"score", "several"}) | frozenset(need for need in own if need != "verifier")
+        needs: set[Need] = {"score", "several", *own}
+        return frozenset(needs - {"verifier"})
 
     @property
     def stops(self) -> str:
