@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from edgetts.cli import ABSTAINED, INTERRUPTED
-from edgetts.cli.choosing_options import choosing_options, read_choosing
-from edgetts.cli.interrupting import interrupts
+from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
+from edgetts.cli.shared.choosing import choosing_options, read_choosing
+from edgetts.cli.shared.interrupting import interrupts
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,21 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", "-m", help="A known model, a path, or hf:owner/repo/file.gguf. Default: SmolLM2-135M."
 )
-@click.option("--deadline", type=float, help="Seconds for the answer, once the model is loaded.")
-@click.option("--samples", "-n", type=int, help="How many answers to draw and vote among.")
-@click.option("--tokens", type=int, help="Tokens all samples may take together.")
-@click.option("--memory", type=float, help="Megabytes the samples' caches may take.")
-@click.option("--max-tokens", type=int, help="Tokens one sample may have.")
-@click.option(
-    "--temperature", "-t", type=float, help="0 is greedy. Default: greedy alone, 0.7 among several."
-)
-@click.option("--top-k", type=int, default=0, help="Draw among the k most likely tokens only.")
-@click.option(
-    "--top-p", type=float, default=1.0, help="Draw among the likeliest tokens of this total probability."
-)
-@click.option(
-    "--min-p", type=float, default=0.0, help="Draw among tokens at least this likely, relative to the best."
-)
+@budget_options
 @click.option("--repetition-penalty", type=float, default=1.0, help="Above 1: avoid tokens seen before.")
 @click.option("--stop", multiple=True, help="Text that ends a sample; may be repeated.")
 @click.option("--seed", type=int, help="Same seed, same samples. Default: 0, and --decode auto.")
@@ -100,29 +86,16 @@ def command(question: str | None, **options: Any) -> None:
 
     The answer goes to stdout; the plan and what was spent go to stderr.
     """
-    from edgetts.budget import Budget
-    from edgetts.types import SamplingParams
-
-    # Everything that can be wrong is said before anything is loaded.
-    memory = options["memory"]
-    budget = Budget(
-        seconds=options["deadline"],
-        tokens=options["tokens"],
-        samples=options["samples"],
-        memory_bytes=None if memory is None else _megabytes(memory),
-    )
-    sampling = SamplingParams(
-        temperature=options["temperature"],
-        top_k=options["top_k"],
-        top_p=options["top_p"],
-        min_p=options["min_p"],
-        repetition_penalty=options["repetition_penalty"],
-        seed=options["seed"] or 0,
-        max_tokens=options["max_tokens"],
-        stop=options["stop"],
-    )
     from edgetts.selection.answers import AnswerFormat
 
+    # Everything that can be wrong is said before anything is loaded.
+    budget = read_budget(options)
+    sampling = read_sampling(
+        options,
+        repetition_penalty=options["repetition_penalty"],
+        seed=options["seed"] or 0,
+        stop=options["stop"],
+    )
     answer_format = AnswerFormat.parse(options["answer_format"])
     decode = _decode(options)
     choosing = read_choosing(options)
@@ -223,15 +196,6 @@ def _question(question: str | None) -> str:
     if not text.strip():
         raise InvalidInput("The prompt is empty.", hint="Ask something.")
     return text
-
-
-def _megabytes(value: float) -> int:
-    if not (value > 0 and math.isfinite(value * 1e6)):
-        raise InvalidInput(
-            f"--memory is {value}, but it must be megabytes, greater than zero.",
-            hint="Leave it out for no limit.",
-        )
-    return max(1, int(value * 1e6))
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgetts.cli import INTERRUPTED
-from edgetts.cli.choosing_options import choosing_options, read_choosing
-from edgetts.cli.interrupting import interrupts
+from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
+from edgetts.cli.shared.choosing import choosing_options, read_choosing
+from edgetts.cli.shared.interrupting import interrupts
 from edgetts.errors import InvalidInput, StorageError
 
 if TYPE_CHECKING:
@@ -30,21 +31,7 @@ if TYPE_CHECKING:
     "budget_text",
     help='Limits of one answer in one: "seconds=20,tokens=4000,samples=8,memory=200" (megabytes).',
 )
-@click.option("--deadline", type=float, help="Seconds for one answer.")
-@click.option("--samples", "-n", type=int, help="How many answers to draw for a problem.")
-@click.option("--tokens", type=int, help="Tokens all samples of a problem may take together.")
-@click.option("--memory", type=float, help="Megabytes the samples' caches may take.")
-@click.option("--max-tokens", type=int, help="Tokens one sample may have.")
-@click.option(
-    "--temperature", "-t", type=float, help="0 is greedy. Default: greedy alone, 0.7 among several."
-)
-@click.option("--top-k", type=int, default=0, help="Draw among the k most likely tokens only.")
-@click.option(
-    "--top-p", type=float, default=1.0, help="Draw among the likeliest tokens of this total probability."
-)
-@click.option(
-    "--min-p", type=float, default=0.0, help="Draw among tokens at least this likely, relative to the best."
-)
+@budget_options
 @click.option("--seed", type=int, default=0, show_default=True, help="The i-th problem draws with seed + i.")
 @click.option(
     "--size", type=int, help="Problems the task has. Default: all; 100 of those that are generated."
@@ -134,7 +121,6 @@ def command(task: str, **options: Any) -> None:
 def _settings(options: dict[str, Any]) -> Settings:
     from edgetts.evaluation import Settings
     from edgetts.selection.answers import AnswerFormat
-    from edgetts.types import SamplingParams
 
     form = options["answer_format"]
     if form is not None:
@@ -142,14 +128,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     chosen = {name: value for name, value in read_choosing(options).items() if value is not None}
     return Settings(
         budget=_budget(options),
-        sampling=SamplingParams(
-            temperature=options["temperature"],
-            top_k=options["top_k"],
-            top_p=options["top_p"],
-            min_p=options["min_p"],
-            seed=options["seed"],
-            max_tokens=options["max_tokens"],
-        ),
+        sampling=read_sampling(options, seed=options["seed"]),
         system=options["system"],
         answer_format=form,
         more={"decode": options["decode"], **chosen},
@@ -157,34 +136,22 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 
 def _budget(options: dict[str, Any]) -> Budget:
-    from edgetts.budget import Budget
-
-    limits: dict[str, Any] = {
-        "seconds": options["deadline"],
-        "tokens": options["tokens"],
-        "samples": options["samples"],
-        "memory": options["memory"],
-    }
+    """Read the limits, each an option of its own or a part of --budget."""
+    keys = {"seconds": "deadline", "tokens": "tokens", "samples": "samples", "memory": "memory"}
+    limits = dict(options)
     for part in filter(None, (options["budget_text"] or "").split(",")):
         name, equals, text = (piece.strip() for piece in part.partition("="))
-        if name not in limits or not equals:
+        if name not in keys or not equals:
             raise InvalidInput(
                 f"The budget has no limit {part.strip()!r}.", hint='Write for example "seconds=20,samples=8".'
             )
-        if limits[name] is not None:
+        if limits[keys[name]] is not None:
             raise InvalidInput(f"The budget's {name} is given twice.")
         try:
-            limits[name] = int(text) if name in ("tokens", "samples") else float(text)
+            limits[keys[name]] = int(text) if name in ("tokens", "samples") else float(text)
         except ValueError:
             raise InvalidInput(f"The budget's {name} is {text!r}, which is no number.") from None
-    memory = limits.pop("memory")
-    if memory is not None:
-        if not 0 < memory < 1e12:
-            raise InvalidInput(
-                f"The budget's memory is {memory}, but it must be megabytes, greater than zero."
-            )
-        memory = max(1, int(memory * 1e6))
-    return Budget(memory_bytes=memory, **limits)
+    return read_budget(limits)
 
 
 def _header(task: Task, settings: Settings, options: dict[str, Any]) -> dict[str, Any]:
