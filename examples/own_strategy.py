@@ -72,7 +72,9 @@ def main() -> None:
     with edgetts.load(notify=lambda sentence: print(sentence, file=sys.stderr)) as engine:
         for question in questions:
             answer = engine.answer(question, strategy=AskAgain(), budget=edgetts.Budget(samples=16))
-            print(f"{question}\n  {answer.answer} of {answer.usage.samples} samples: {answer.confidence}")
+            print(
+                f"{question}\n{answer.text}\n\n{answer.answer=} {answer.usage.samples=} {answer.confidence=}\n"
+            )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ def main() -> None:
         )
     for sample in answer.samples:
         print(f"sample {sample.index}: {sample.answer or 'no answer'}, {sample.passed}: {sample.verdict}")
-    print(f"\n{answer.answer=} {answer.confidence=} {answer.stop_reason=} {answer.stop_detail=}")
+    print(
+        f"\n{answer.text}\n\n{answer.answer=} {answer.confidence=} {answer.stop_reason=} {answer.stop_detail=}"
+    )
 
 
 if __name__ == "__main__":
