@@ -10,8 +10,8 @@ minutes and is kept in GRADED, where an interrupted run goes on.
 Rows at N samples are means over problems and over `--orders` seeded orders of a problem's samples:
 pass@k, unbiased; one sample; the most frequent behaviour on the visible calls (no test's outcome is
 looked at); until one passes the visible examples, else the most frequent behaviour. The verifier's error rates are measured on
-all samples. fLaws: the number of attempts K chosen for each cost of a wrong program on even problems, and what it
-is worth on odd ones, where a program that passed is given and otherwise none. Table first, JSON last.
+all samples. fLaws: the number of attempts K chosen for each cost of a wrong program on every second problem, and what it
+is worth on the others, where a program that passed is given and otherwise none. Table first, JSON last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import argparse
 import json
 import math
 import random
-import re
 import statistics
 import time
 from collections import Counter
@@ -175,14 +174,13 @@ def main() -> None:
         f"{measured.rates.passes_wrong:.1%} [{low:.1%}, {high:.1%}] of wrong ones; of what passes "
         f"{1 - (measured.precision or 0):.1%} is wrong"
     )
-    even = [row for row in rows if _number(row["id"]) % 2 == 0]
-    odd = [row for row in rows if _number(row["id"]) % 2 == 1]
+    even, odd = rows[::2], rows[1::2]
     seen = measure((Verdict(s["passed"]), s["right"]) for row in even for s in row["samples"][1:]).rates
     success = [statistics.mean(s["right"] for s in row["samples"][1:]) for row in even]
     flaws: dict[str, Any] = {"ceiling": ceiling(success, seen)}
-    print(f"ceiling of resampling until it passes, from even problems: {flaws['ceiling']:.1%}")
+    print(f"ceiling of resampling until it passes, from the tuning half: {flaws['ceiling']:.1%}")
     print(
-        f"{'cost of a wrong program':>24} {'K, from even':>13} {'worth on odd: K=1':>18} {'K':>7} {'K=15':>7}"
+        f"{'cost of a wrong program':>24} {'K, tuned':>13} {'worth held out: K=1':>18} {'K':>7} {'K=15':>7}"
     )
     for cost in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0):
         best = best_attempts(success, seen, cost, most=15)
@@ -202,10 +200,6 @@ def main() -> None:
             }
         )
     )
-
-
-def _number(name: str) -> int:
-    return int(re.sub(r"\D", "", name) or 0)
 
 
 if __name__ == "__main__":

@@ -240,6 +240,10 @@ class Engine:
     ) -> Iterator[Event]:
         yield PlanMade(plan)
         texts = Texts(self.tokenizer, sampling, choosing, question)
+        # All that others wrote, which may fail, is asked before there is a branch to free.
+        rates = None if choosing.verifier is None else choosing.verifier.rates
+        judges = choosing.scorer is not None and choosing.scorer.judges
+        search = choosing.strategy.start(Task(plan.samples, sampling.seed, rates, question))
 
         def made(stop: StopReason, detail: str = "") -> Answer:
             samples = tuple(texts.samples[i] for i in sorted(texts.samples))
@@ -277,7 +281,7 @@ class Engine:
             max_tokens=plan.max_tokens,
             greedy_first=not choosing.steps and (plan.samples > 1 or sampling.temperature is None),
             alone=alone,
-            keep_ended=choosing.scorer is not None and choosing.scorer.judges,
+            keep_ended=judges,
         )
         # Who may abstain does not show what it may take back.
         streams = plan.samples == 1 and choosing.abstention is None
@@ -290,9 +294,8 @@ class Engine:
             self._clock,
             lambda: cancel.requested,
             streams=streams,
+            verifier=choosing.verifier,
         )
-        rates = None if choosing.verifier is None else choosing.verifier.rates
-        search = choosing.strategy.start(Task(plan.samples, sampling.seed, rates, question))
         try:
             yield from follow(run, search, choosing)
         finally:

@@ -22,13 +22,13 @@ def draw(run: Run, move: Draw, *, all_there_is: bool) -> Iterator[Event]:
     decoder, controller, texts = run.decoder, run.controller, run.texts
     plan = controller.plan
     total = min(move.total, plan.samples)
-    start = min(plan.width - len(decoder.active), total - len(decoder.traces))
+    start = min(plan.width - len(decoder.active), total - _begun(run))
     most: int | None = None
     passes = 0
     while True:
         drawn: list[TokenDrawn] = []
         if start > 0:
-            last = all_there_is and len(decoder.traces) + start == plan.samples
+            last = all_there_is and _begun(run) + start == plan.samples
             drawn = decoder.start(start, last=last)
         elif decoder.active:
             drawn = run.step(most)
@@ -47,7 +47,7 @@ def draw(run: Run, move: Draw, *, all_there_is: bool) -> Iterator[Event]:
         if move.prune is not None and passes and passes % _LOOK == 0:
             yield from _prune(run, move.prune)
         running = {i: len(decoder.traces[i].tokens) for i in decoder.active}
-        directive = controller.direct(running, len(decoder.traces), run.spent, decoder.widest, total)
+        directive = controller.direct(running, _begun(run), run.spent, decoder.widest, total)
         for sample in directive.cut:
             decoder.end(sample, directive.reason)
         if directive.cut and controller.plan is not plan:
@@ -58,6 +58,11 @@ def draw(run: Run, move: Draw, *, all_there_is: bool) -> Iterator[Event]:
             run.stop = None if directive.stop == "complete" else directive.stop
             return
         start, most = directive.start, directive.most
+
+
+def _begun(run: Run) -> int:
+    """Count whole samples, ended or running; partial answers of a search are none."""
+    return len(run.texts.samples) + len(run.decoder.active)
 
 
 def _prune(run: Run, rule: Pruning) -> Iterator[Event]:

@@ -27,6 +27,7 @@ _CUT_BY: dict[StopReason, FinishReason] = {
 def follow(run: Run, search: Search, choosing: Choosing) -> Iterator[Event]:
     """Do what the search asks until it ends, or the budget does; `run` holds what there is then."""
     splitter = choosing.strategy.splitter
+    idle = 0
     move = search.next(())
     while move is not None:
         nodes: Sequence[Node]
@@ -41,8 +42,19 @@ def follow(run: Run, search: Search, choosing: Choosing) -> Iterator[Event]:
             )
         else:
             nodes = yield from grow(run, move, splitter, scored=choosing.scorer is not None)
+        if run.stop is None and run.cancelled():
+            run.stop = "cancelled"
         if run.stop is not None:
             break
+        if not nodes:
+            # Nothing came of it, and nothing will: asked again, a search could go on so for ever.
+            idle += 1
+            if idle > 1:
+                raise InvalidInput(
+                    f"The strategy {choosing.strategy.name!r} asks for what it has got already."
+                )
+        else:
+            idle = 0
         move = search.next(nodes)
     reason = _CUT_BY[run.stop or "complete"]
     if splitter is None:

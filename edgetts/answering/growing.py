@@ -75,6 +75,9 @@ def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Gener
                 decoder.pause(sample)
     nodes: list[Node] = []
     for child in children:
+        if run.cancelled() or controller.late_in(run.slowest_check):
+            run.stop = "cancelled" if run.cancelled() else "deadline"
+            return []
         node = run.node(child)
         if node.score is None and scored:
             if (stop := controller.may_pass(width, run.spent, width)) is not None:
@@ -90,6 +93,12 @@ def _check(run: Run, move: Grow) -> None:
     """Refuse a move that a search should not have made."""
     if any(copies < 0 for copies in move.copies.values()) or set(move.copies) & move.drop:
         raise InvalidInput("The search grows a node a negative number of times, or grows and drops it.")
+    going_on = len(set(run.open) - move.copies.keys() - move.drop) + sum(move.copies.values())
+    if going_on > run.controller.plan.samples:
+        raise InvalidInput(
+            f"The search wants {going_on} partial answers at once, but the plan has room for {run.controller.plan.samples}.",
+            hint="Keep to the samples that its task names.",
+        )
     can = {ROOT, *run.open}
     for node in (*move.copies, *move.drop):
         if node not in can or (node == ROOT and node in move.drop):

@@ -13,6 +13,7 @@ from edgetts.decoding.trace import TokenDrawn
 from edgetts.errors import PromptTooLong
 from edgetts.meter import Meter
 from edgetts.selection.search.tree import ROOT, Node
+from edgetts.selection.verification.verifier import Verdict, Verifier, Work
 from edgetts.types import Event, SampleDone, StopReason, TextDelta
 
 
@@ -42,6 +43,7 @@ class Run:
         cancelled: Callable[[], bool],
         *,
         streams: bool,
+        verifier: Verifier | None = None,
     ) -> None:
         """streams: text is yielded as it is drawn."""
         self.texts = texts
@@ -60,6 +62,8 @@ class Run:
         self._streams = streams
         self._lineage: dict[int, Lineage] = {}
         self._given_up: set[int] = set()
+        self._verifier = verifier
+        self.slowest_check = 0.0
 
     @property
     def spent(self) -> int:
@@ -108,7 +112,9 @@ class Run:
             if trace.finish is None or index in self.texts.samples or index in self._given_up:
                 continue
             lineage = self.lineage(index)
-            sample, held = self.texts.close(trace, lineage.parent, lineage.depth, lineage.begins, self.judge)
+            sample, held = self.texts.close(
+                trace, lineage.parent, lineage.depth, lineage.begins, self.judge, self.check
+            )
             self.decoder.release(index)
             yield from self._delta(index, held)
             if sample.complete:
@@ -122,10 +128,24 @@ class Run:
         self.decoder.end(sample, "pruned")
         self.decoder.release(sample)
 
+    def check(self, work: Work) -> Verdict:
+        """Return the verifier's verdict, or that it cannot tell where there is no time left to ask it."""
+        if self._verifier is None:
+            return Verdict(None)
+        if self.cancelled() or self.controller.late_in(self.slowest_check):
+            return Verdict(None, "not checked: no time was left")
+        began = self.clock()
+        verdict = self._verifier.verify(work)
+        self.slowest_check = max(self.slowest_check, self.clock() - began)
+        return verdict
+
     def judge(self, sample: int, complete: bool) -> float | None:
         """Return the model's own probability that a text is right; None where the budget has no room for it."""
         question = self._judge.question(complete)
-        if self.controller.may_pass(len(question) + 1, self.spent, len(question)) is not None:
+        if (
+            self.cancelled()
+            or self.controller.may_pass(len(question) + 1, self.spent, len(question)) is not None
+        ):
             return None
         try:
             logits = self.decoder.read_on(sample, question)
@@ -136,10 +156,12 @@ class Run:
 
     def node(self, sample: int) -> Node:
         """Return what a search sees of a sample that is paused or has ended, with its score."""
-        lineage = self.lineage(sample)
-        return self.texts.node(
+        lineage, began = self.lineage(sample), self.clock()
+        node = self.texts.node(
             self.decoder.traces[sample], lineage.parent, lineage.depth, lineage.begins, self.judge
         )
+        self.slowest_check = max(self.slowest_check, self.clock() - began)
+        return node
 
     def _delta(self, sample: int, text: str) -> Iterator[Event]:
         if text and self._streams:

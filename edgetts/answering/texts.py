@@ -20,6 +20,9 @@ Judgement = Callable[[int, bool], float | None]
 """Given a sample's index and whether its text is whole: the model's own probability that it is right."""
 
 
+Check = Callable[[Work], Verdict]
+
+
 class Texts:
     """Transcripts of samples, by index, and the finished samples made of them."""
 
@@ -48,7 +51,7 @@ class Texts:
         return self._transcripts[sample]
 
     def close(
-        self, trace: Trace, parent: int, depth: int, begins: int, judge: Judgement
+        self, trace: Trace, parent: int, depth: int, begins: int, judge: Judgement, check: Check
     ) -> tuple[Sample, str]:
         """Make a sample of a trace that ended; return it with the text that was held back until now."""
         transcript = self.of(trace.index)
@@ -65,11 +68,16 @@ class Texts:
         )
         found = self._found[trace.index] = self._extract(sample.text, sample.complete)
         answer = found.canonical if found else None
-        verdict = self._verify(Work(self._question, sample.text, answer, sample.complete))
+        # What the deadline or the user cut is shown as it is: nobody waits for what others think of it.
+        rushed = reason in ("deadline", "cancelled")
+        verdict = (
+            Verdict(None) if rushed else check(Work(self._question, sample.text, answer, sample.complete))
+        )
         sample = replace(sample, answer=answer, passed=verdict.passed, verdict=verdict.reason)
         self.samples[trace.index] = sample
-        node = self.node(trace, parent, depth, begins, judge)
-        sample = self.samples[trace.index] = replace(sample, score=node.score)
+        if not rushed:
+            score = self.node(trace, parent, depth, begins, judge).score
+            sample = self.samples[trace.index] = replace(sample, score=score)
         self._votes[trace.index] = self._vote(sample)
         return sample, held
 
@@ -94,7 +102,10 @@ class Texts:
             score=None if ended is None else ended.score,
             answer=found.canonical if found else None,
         )
-        return node if node.score is not None else replace(node, score=self._score(node, judge))
+        # What ended was judged then, or could not be; its branch is gone.
+        if node.score is not None or trace.index in self._votes:
+            return node
+        return replace(node, score=self._score(node, judge))
 
     def _score(self, node: Node, judge: Judgement) -> float | None:
         scorer = self._choosing.scorer
@@ -129,7 +140,3 @@ class Texts:
         """Return what each token added to the text."""
         transcript = Transcript(self._tokenizer, ())
         return [transcript.push(token) for token in sample.tokens]
-
-    def _verify(self, work: Work) -> Verdict:
-        verifier = self._choosing.verifier
-        return Verdict(None) if verifier is None else verifier.verify(work)

@@ -53,6 +53,10 @@ class Controller:
         """When the answer is due, on the clock; None without a deadline."""
         return self._deadline
 
+    def late_in(self, seconds: float) -> bool:
+        """Whether something that takes so long would end after the deadline."""
+        return self._deadline is not None and self._clock() + seconds >= self._deadline
+
     @property
     def late(self) -> bool:
         """Whether the deadline has passed."""

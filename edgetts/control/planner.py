@@ -74,20 +74,21 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
                 hint="Leave the temperature out, or ask for one sample.",
             )
         wanted, reason = 1, "at temperature 0 all samples would be the same, so one"
-    width = min(wanted, MAX_WIDTH) if request.parallel else 1
+    # Partial answers stay in memory while others run.
+    side_by_side = wanted if request.steps else min(wanted, MAX_WIDTH) if request.parallel else 1
     if budget.tokens is not None:
         cap = min(cap, budget.tokens)
         affordable = max(1, budget.tokens // min(request.expected, cap))
         # A pass draws a token for each branch, so that the width bounds what is spent at once.
-        width = min(width, affordable)
+        side_by_side = min(side_by_side, affordable)
         if budget.samples is None and affordable < wanted:
             wanted, reason = affordable, f"{budget.tokens} tokens allow about {affordable} answers"
-    width, cap, kept = _within_memory(budget, request, wanted, width, cap)
+    side_by_side, cap, kept = _within_memory(budget, request, wanted, side_by_side, cap)
     if kept < wanted:
         wanted, reason = kept, "the memory allows one answer"
-    if request.steps and width < min(wanted, MAX_WIDTH):
-        # Partial answers stay in memory while others run.
-        wanted, reason = width, f"the budget allows {width} partial answers at once"
+    if request.steps and side_by_side < wanted:
+        wanted, reason = side_by_side, f"the budget allows {side_by_side} partial answers at once"
+    width = min(side_by_side, MAX_WIDTH) if request.parallel else 1
     rounds = -(-wanted // width)
     seconds = None
     if request.seconds is not None:

@@ -61,6 +61,7 @@ class Recorder:
                 _torn_header(path)
         self.done = tuple(done)
         self._torn_at = whole
+        self._size = path.stat().st_size if path.exists() else 0
         self._file: Any = None
 
     @property
@@ -75,6 +76,12 @@ class Recorder:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab")
+            if os.fstat(self._file.fileno()).st_size != self._size:
+                self.close()
+                raise InvalidInput(
+                    f"{self.path} was written to by another command since it was read.",
+                    hint="Wait for that one to end, then go on with the same command.",
+                )
             self._file.truncate(self._torn_at)
         except OSError as error:
             raise StorageError(f"{self.path}: {error.strerror or error}.") from error

@@ -11,7 +11,7 @@ from edgetts.budget import Budget
 from edgetts.errors import PromptTooLong, RuntimeFailure, Unsupported
 from edgetts.evaluation.record import ProblemRecord, SampleRecord
 from edgetts.evaluation.tasks import Attempt, Problem, Task
-from edgetts.selection.answers import extract
+from edgetts.selection.answers import classes, extract
 from edgetts.types import Answer, Finished, Sample, SampleDone, SamplingParams
 
 if TYPE_CHECKING:
@@ -121,12 +121,18 @@ def _graded(
             scores[key] = task.grade(problem, attempt(text, found, form, complete=complete))
         return scores[key]
 
+    # As the vote saw them, under the names of their classes: a vote over the record must be the same vote.
+    spelled = [extract(sample.text, form, complete=sample.complete) for sample in answer.samples]
+    named = [
+        replace(sample, answer=name)
+        for sample, name in zip(answer.samples, classes(spelled, form), strict=True)
+    ]
     samples = tuple(
         _sample(sample, form, grade(sample.text, sample.answer, sample.complete), ended.get(sample.index))
-        for sample in answer.samples
+        for sample in named
     )
     chosen = next(
-        (sample for sample in answer.samples if (sample.text, sample.answer) == (answer.text, answer.answer)),
+        (sample for sample in named if (sample.text, sample.answer) == (answer.text, answer.answer)),
         next((sample for sample in answer.samples if sample.text == answer.text), None),
     )
     score = 0.0

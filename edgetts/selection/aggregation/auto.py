@@ -35,7 +35,8 @@ def choose_aggregator(
     for this is printed by benchmarks/votes.py: of those that use log-probs none is surely better than majority, and
     3 and 4 are never surely worse; best-of-n with a poor scorer loses more the more samples there are.
     """
-    counted = [vote for vote in votes if vote.counts]
+    # Where no text has an answer, they are still told apart by what is thought of them.
+    counted = [vote for vote in votes if vote.counts] or list(votes)
     if any(vote.passed is not None for vote in counted):
         return Verified.of(rates)
     if counted and all(vote.score is not None for vote in counted):

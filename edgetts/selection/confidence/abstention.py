@@ -65,6 +65,8 @@ class Abstention:
 
     def decide(self, confidence: float | None) -> Decision:
         """Decide on one answer."""
+        if self.threshold <= 0:
+            return Decision(True, confidence, self.threshold, "a wrong answer costs nothing")
         if confidence is None or math.isnan(confidence):
             return Decision(False, None, self.threshold, "how sure to be is not known")
         if confidence >= self.threshold:

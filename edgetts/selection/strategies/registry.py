@@ -7,7 +7,7 @@ import importlib
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from edgetts.errors import InvalidInput
@@ -60,7 +60,14 @@ def make_strategy(text: str, verifier: Verifier | None = None) -> Strategy:
                 hint=_suggest(key, sorted(known)) if known else "It has none.",
             )
         given[key] = _setting(kind, name, key, value.replace(";", ","), verifier)
-    made: Strategy = kind(**given)
+    try:
+        made = kind(**given)
+    except TypeError as error:
+        raise InvalidInput(
+            f"The strategy {name!r} cannot be made of its name and settings: {error}."
+        ) from error
+    if not isinstance(made, Strategy):
+        raise InvalidInput(f"What is registered as the strategy {name!r} is none.")
     return made
 
 
@@ -73,9 +80,23 @@ def _find(name: str) -> Any:
     if name in STRATEGIES:
         module, _, attribute = STRATEGIES[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return entry.load()
+    for entry in entry_points(group=ENTRY_POINTS):
+        if entry.name.replace("-", "_") == name:
+            return _load(entry)
     raise InvalidInput(f"There is no strategy {name!r}.", hint=_suggest(name, strategy_names()))
+
+
+def _load(entry: EntryPoint) -> Any:
+    try:
+        kind = entry.load()
+    except Exception as error:
+        raise InvalidInput(
+            f"The strategy {entry.name!r} of another package cannot be loaded: {error or type(error).__name__}.",
+            hint=f"It is {entry.value} of {entry.dist.name if entry.dist else 'an unnamed package'}.",
+        ) from error
+    if not isinstance(kind, type):
+        raise InvalidInput(f"The strategy {entry.name!r} of another package, {entry.value}, is no class.")
+    return kind
 
 
 def _setting(kind: Any, strategy: str, key: str, value: str, verifier: Verifier | None) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgetts.selection.aggregation import Aggregator, Tally, Vote
+from edgetts.selection.aggregation import Aggregator, Auto, Tally, Vote
 from edgetts.selection.search.tree import Draw, Node, Task
 from edgetts.selection.stopping.rule import Pruning, StoppingRule
 
@@ -28,4 +28,14 @@ class WholeSamples:
         return Draw(self.task.samples, self.stop, self.prune)
 
     def choose(self, votes: Sequence[Vote]) -> Tally:
-        return self.aggregator(votes)
+        if "score" not in self.aggregator.needs:
+            return self.aggregator(votes)
+        # A verdict is a score where there is no other; what the budget had no room to judge has none.
+        judged = [
+            replace(vote, score=float(vote.passed))
+            if vote.score is None and vote.passed is not None
+            else vote
+            for vote in votes
+        ]
+        judged = [vote for vote in judged if vote.score is not None]
+        return self.aggregator(judged) if any(vote.counts for vote in judged) else Auto()(votes)
