@@ -57,6 +57,8 @@ Prompt = str | Sequence[Message]
 # Tokens of an answer as expected before any was seen, and how many answers that guess weighs.
 _TYPICAL_LENGTH = 200
 _GUESS_WEIGHT = 4
+# Tokens in which a model is asked whether a text is right.
+_QUESTION = 30
 # What a sample alone may get from a pass where everything repeats; a cap on lengths, not a prediction.
 _TOKENS_PER_PASS = 4.0
 
@@ -138,7 +140,7 @@ class Engine:
         when several samples vote: see `AnswerFormat.parse`. `decode` chooses how tokens are computed,
         not which, unless it names another acceptance rule. strategy: what samples are spent on, by name or
         as settings (`edgetts.selection.strategies`); None is a vote, or with a verifier drawing until one passes.
-        verifier: checks every sample's text. calibration: makes the confidence a probability of being right.
+        verifier: checks every sample's text; one that is under way at the deadline is waited for. calibration: makes the confidence a probability of being right.
         risk: what a wrong answer costs where a right one is worth 1; the answer is left empty where confidence
         is too low for it. When `cancel` is requested, the answer is what there is by then. Raises
         InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits, and what a calibration's file is refused for.
@@ -190,7 +192,14 @@ class Engine:
             raise InvalidInput("The engine is closed.", hint="Load the model again.")
         meter = Meter(self._clock)
         choosing = resolve(
-            strategy, verifier, calibration, risk, answer_format, sampling, self.session.capabilities
+            strategy,
+            verifier,
+            calibration,
+            risk,
+            answer_format,
+            sampling,
+            decode,
+            self.session.capabilities,
         )
         messages = _messages(prompt, system)
         tokens = encode_chat(self.tokenizer, self._template, messages)
@@ -381,10 +390,12 @@ class Engine:
             deterministic=sampling.temperature == 0,
             tokens_per_pass=_TOKENS_PER_PASS if drafts else 1.0,
             gain=lone_gain(host.times, host.guess_rate) if drafts else 1.0,
-            strategy=choosing.strategy.name if choosing.named else "",
+            strategy=choosing.strategy.name,
+            named=choosing.named,
             most=choosing.strategy.most,
             stops=choosing.strategy.stops,
             steps=choosing.steps,
+            judging=_QUESTION if choosing.scorer is not None and choosing.scorer.judges else 0,
         )
 
     def _expected_length(self) -> int:

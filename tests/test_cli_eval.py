@@ -477,3 +477,37 @@ def test_signals_and_fits_that_cannot_be_are_refused(records: Path) -> None:
     )
     refused(run("runs", "confidence", record, "--aggregator", "majorty"), 2, "Did you mean 'majority'?")
     assert not (records / "c.json").exists()
+
+
+def test_an_output_never_takes_the_place_of_the_record(records: Path, sums: Path, loads: Loads) -> None:
+    record = records / "first.jsonl"
+    before = record.read_bytes()
+    for verb in (("report", record, "--html", record), ("confidence", record, "--fit", record)):
+        refused(run("runs", *verb), 2, "is the record itself")
+    refused(run("eval", sums, "--record", record, "--report", record), 2, "is the record itself")
+    assert record.read_bytes() == before
+
+
+def test_a_report_that_cannot_be_written_does_not_lose_the_figures(records: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["runs", "report", str(records / "first.jsonl"), "--html", str(records / "nowhere" / "x.html")]
+    )
+    assert result.exit_code == 6
+    assert "accuracy" in result.stdout
+
+
+def test_control_characters_of_a_record_do_not_reach_the_terminal(records: Path) -> None:
+    record = records / "first.jsonl"
+    lines = record.read_text(encoding="utf-8").splitlines()
+    hostile = [json.loads(line) for line in lines]
+    for one in hostile[1:]:
+        one["stop_reason"] = "complete\x1b[2J"
+    record.write_text("".join(json.dumps(one) + "\n" for one in hostile), encoding="utf-8")
+    result = run("runs", "report", record)
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.stdout
+    assert "\\x1b" in result.stdout
+
+
+def test_a_method_without_a_file_to_fit_is_refused(records: Path) -> None:
+    refused(run("runs", "confidence", records / "first.jsonl", "--method", "platt"), 2, "--fit")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from edgetts.selection.strategies.self_consistency import SelfConsistency
 from edgetts.selection.verification.verifier import ErrorRates, Verdict, Work
 from edgetts.testing import FakeSession, ToyModel
 from edgetts.tokenizer import Tokenizer
-from edgetts.types import Finished, PlanMade, SampleDone, StepsTaken, TextDelta
+from edgetts.types import DecodeParams, Finished, PlanMade, SampleDone, StepsTaken, TextDelta
 
 STEPWISE = ("particle", "particle:annealing=true,successors=2", "rebase", "a_star", "beam")
 SHORT = SamplingParams(max_tokens=12, seed=4)
@@ -445,3 +445,57 @@ def test_of_free_texts_that_say_the_same_the_one_most_like_the_others_is_shown(
     )
     assert answer.text.strip().encode() == scripts[2]
     assert answer.confidence == 0.75
+
+
+def test_what_contradicts_a_strategy_is_refused(tiny_tokenizer: Tokenizer) -> None:
+    engine, _ = toy_engine(tiny_tokenizer)
+    with pytest.raises(InvalidInput, match="'greedy' takes the likeliest tokens"):
+        engine.answer("Hi", strategy="greedy", sampling=SamplingParams(temperature=0.7))
+    for decode in (DecodeParams("speculative"), DecodeParams("auto", acceptance="typical")):
+        with pytest.raises(InvalidInput, match="'beam' decodes plainly"):
+            engine.answer("Hi", strategy="beam", decode=decode)
+    with pytest.raises(InvalidInput, match="5 is no strategy"):
+        engine.answer("Hi", strategy=5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="given twice"):
+        make_strategy("particle:successors=1,successors=2")
+    examples = [Example(str(i), i / 20, i > 10) for i in range(21)]
+    judged = calibrate(examples, signal="self-evaluation", data="made up", rule="all", method="platt")
+    with pytest.raises(InvalidInput, match="calibration is of self-evaluation, but 'beam' scores by logprob"):
+        engine.answer("Hi", strategy=steps_of("beam"), calibration=judged)
+
+
+def test_the_plan_names_the_strategy_that_a_verifier_brings(tiny_tokenizer: Tokenizer) -> None:
+    answer = scripted_engine(tiny_tokenizer, ScriptedSession([b"It is 7.", b"It is 7."])).answer(
+        "Which?", verifier=Says("7"), budget=Budget(samples=2)
+    )
+    assert answer.plan.strategy == "best_of_n"
+    lone = scripted_engine(tiny_tokenizer, ScriptedSession([b"It is 7."])).answer("Which?")
+    assert lone.plan.strategy == "single"
+
+
+def test_a_stopping_rule_of_confidence_uses_the_calibration() -> None:
+    examples = [Example(str(i), i / 20, i > 10) for i in range(21)]
+    calibration = calibrate(examples, signal="vote-share", data="made up", rule="all", method="platt")
+    plain = make_strategy("self_consistency:stop=confidence:0.8")
+    sure = make_strategy("self_consistency:stop=confidence:0.8", calibration=calibration)
+    assert isinstance(plain, SelfConsistency)
+    assert isinstance(sure, SelfConsistency)
+    assert plain.stop != sure.stop
+
+
+def test_a_choice_of_a_sample_that_is_not_there_is_refused(tiny_tokenizer: Tokenizer) -> None:
+    class Elsewhere(_TwiceTwo):
+        def choose(self, votes: Sequence[Vote]) -> Tally:
+            return replace(Majority()(votes), sample=99)
+
+    @dataclass(frozen=True)
+    class Wrong(Strategy):
+        name: str = "wrong"
+
+        def start(self, task: Task) -> Search:
+            return Elsewhere()
+
+    with pytest.raises(InvalidInput, match="chose sample 99"):
+        scripted_engine(tiny_tokenizer, ScriptedSession([b"5.", b"5."])).answer(
+            "Which?", strategy=Wrong(), budget=Budget(samples=2)
+        )

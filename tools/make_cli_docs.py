@@ -29,6 +29,7 @@ _EXITS = """\
 | 6 | no space, or no permission to write |
 | 7 | an optional package is missing |
 | 8 | the runtime failed: not a number, out of memory |
+| 9 | no answer is given: `--risk` asks for more confidence than there is |
 | 130 | interrupted; `ask` prints what there was by then |
 """
 

@@ -77,6 +77,10 @@ def shown(votes: Sequence[Vote], tally: Tally, samples: Mapping[int, Sample], ch
     if choosing.answer_format.name == "text" and len(winners) > 2:
         texts = [samples[vote.sample].text for vote in winners]
         return samples[winners[minimum_bayes_risk(texts, [vote.weight for vote in winners])].sample]
+    if tally.sample not in samples:
+        raise InvalidInput(
+            f"The strategy {choosing.strategy.name!r} chose sample {tally.sample}, which is not there."
+        )
     return samples[tally.sample]
 
 
@@ -89,6 +93,8 @@ def conclude(
         confidence, source = None, "none: one sample has nothing to agree with"
     if choosing.calibration is not None:
         confidence, source = choosing.calibration.confidence(votes, tally), choosing.calibration.source
+        if confidence is None:
+            source = f"none: {choosing.calibration.signal} is not known here"
     made = replace(
         answer, text=chosen.text, answer=tally.answer, confidence=confidence, confidence_source=source
     )

@@ -17,7 +17,7 @@ from edgetts.selection.strategies import Strategy, lacking, make_strategy
 from edgetts.selection.strategies.best_of_n import BestOfN
 from edgetts.selection.strategies.self_consistency import SelfConsistency
 from edgetts.selection.verification.verifier import Verifier
-from edgetts.types import SamplingParams
+from edgetts.types import DecodeParams, SamplingParams
 
 _WHAT: dict[Need, str] = {
     "logprobs": "log-probs of its tokens",
@@ -35,6 +35,7 @@ def resolve(
     risk: float | None,
     answer_format: AnswerFormat,
     sampling: SamplingParams,
+    decode: DecodeParams,
     capabilities: Capabilities,
 ) -> Choosing:
     """Make everything that was named, and check that it can run together.
@@ -52,7 +53,21 @@ def resolve(
     if strategy is None:
         strategy = SelfConsistency() if verifier is None else BestOfN()
     elif isinstance(strategy, str):
-        strategy = make_strategy(strategy, verifier)
+        strategy = make_strategy(strategy, verifier, calibration)
+    if not isinstance(strategy, Strategy):
+        raise InvalidInput(f"{strategy!r} is no strategy.", hint="Name one, or inherit from Strategy.")
+    if strategy.name == "greedy" and sampling.temperature:
+        raise InvalidInput(
+            f"The strategy 'greedy' takes the likeliest tokens, but the temperature is {sampling.temperature:g}.",
+            hint="Leave the temperature out.",
+        )
+    if strategy.splitter is not None and (
+        decode.mode == "speculative" or decode.acceptance != "exact" or decode.early_exit is not None
+    ):
+        raise InvalidInput(
+            f"The strategy {strategy.name!r} decodes plainly, since a step ends where its text does.",
+            hint="Leave speculation and early exits out, or take a strategy of whole samples.",
+        )
     scorer = strategy.scorer
     can_judge = capabilities.fork and capabilities.extend
     measured = frozenset() if calibration is None else calibration.measure().needs
@@ -61,6 +76,11 @@ def resolve(
     )
     if scorer is None and wants_score and can_judge:
         scorer = SelfEvaluation()
+    if "score" in measured and scorer is not None and scorer.name != SelfEvaluation().name:
+        raise InvalidInput(
+            f"The calibration is of self-evaluation, but {strategy.name!r} scores by {scorer.name}.",
+            hint="Use the calibration with a strategy that scores so, or that scores nothing.",
+        )
     have: set[Need] = {"logprobs"}
     if scorer is not None and (can_judge or not scorer.judges):
         have.add("score")
@@ -76,5 +96,6 @@ def resolve(
         )
     if unmet := sorted(measured - have):
         raise InvalidInput(f"The calibration needs {' and '.join(_WHAT[need] for need in unmet)}.")
-    abstention = None if risk is None else Abstention.at_risk(risk)
+    source = "uncalibrated" if calibration is None else "calibrated"
+    abstention = None if risk is None else Abstention.at_risk(risk, source)
     return Choosing(strategy, answer_format, scorer, verifier, calibration, abstention, named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from edgetts.cli import INTERRUPTED
 from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
 from edgetts.cli.shared.interrupting import interrupts
+from edgetts.cli.shared.output import apart, print_rows, printable, write_page
 from edgetts.errors import InvalidInput, StorageError
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def command(task: str, **options: Any) -> None:
     for path in (options["record"], options["report"]):
         if path is not None and not path.absolute().parent.is_dir():
             raise StorageError(f"There is no directory {path.parent} to write {path.name} to.")
+    apart(options["record"], options["report"])
     made = make_task(
         task, size=options["size"], seed=options["task_seed"], unconfined=options["allow_unconfined"]
     )
@@ -104,14 +107,14 @@ def command(task: str, **options: Any) -> None:
     run = Run(header, sorted(done, key=lambda one: one.index), str(options["record"] or ""))
     if run.problems:
         summary = summarize(run)
-        if options["report"] is not None:
-            write_page(options["report"], report_html(run, summary))
         if options["as_json"]:
-            import json
-
             click.echo(json.dumps({"header": header, "interrupted": cancelled, **summary.to_json()}))
         else:
             print_rows(summary_rows(summary))
+        if options["report"] is not None:
+            write_page(options["report"], report_html(run, summary))
+    elif options["as_json"]:
+        click.echo(json.dumps({"header": header, "interrupted": cancelled, "problems": 0}))
     if cancelled:
         kept = f" Go on with the same command; {options['record']} has them." if recorder is not None else ""
         click.echo(f"edgetts: interrupted after {len(done)} of {len(problems)} problems.{kept}", err=True)
@@ -252,7 +255,7 @@ def _go_on(
             if recorder is not None:
                 recorder.add(one)
             if one.error is not None:
-                notify(f"problem {one.id}: {one.error}")
+                notify(printable(f"problem {one.id}: {one.error}"))
             if terminal:
                 line(stage, len(done) / planned)
             else:
@@ -264,19 +267,3 @@ def _line(one: ProblemRecord, done: int, planned: int) -> str:
     grade = "failed" if one.error else "abstained" if one.abstained else "right" if one.right else "wrong"
     took = "" if one.seconds is None else f", {one.seconds:.1f} s"
     return f"problem {done} of {planned}: {grade}, {one.tokens} tokens{took}"
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write a report, and say where. Errors: StorageError."""
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}.") from error
-    click.echo(f"report: {path}", err=True)
-
-
-def print_rows(rows: list[tuple[str, str]]) -> None:
-    """Print names and values in two columns."""
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        click.echo(f"{name:{width}}  {value}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgetts.cli.eval import print_rows, write_page
+from edgetts.cli.shared.output import apart, print_rows, write_page
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -38,14 +38,15 @@ def report(run: Path, html: Path | None, as_json: bool) -> None:
     from edgetts.evaluation import load_run, report_html, summarize
     from edgetts.evaluation.wording import summary_rows
 
+    apart(run, html)
     made = load_run(run)
     summary = summarize(made)
-    if html is not None:
-        write_page(html, report_html(made, summary))
     if as_json:
         click.echo(json.dumps({"header": made.header, **summary.to_json()}))
     else:
         print_rows(summary_rows(summary))
+    if html is not None:
+        write_page(html, report_html(made, summary))
 
 
 @command.command("compare")
@@ -108,6 +109,9 @@ def confidence(
     from edgetts.selection.confidence import save_calibration
     from edgetts.selection.confidence import signal as find_signal
 
+    apart(run, fit_file, html)
+    if fit_file is None and method != "auto":
+        raise InvalidInput("The method is that of a calibration.", hint="Name a file for it with --fit.")
     if signal is not None and signal != RECORDED:
         find_signal(signal)
     by = _aggregator(aggregator)
@@ -118,6 +122,8 @@ def confidence(
         calibration = fit(made, name, method=method, seed=seed, aggregator=by)
         save_calibration(calibration, fit_file)
         _tell_fit(calibration, fit_file, as_json=as_json)
+        if html is not None:
+            write_page(html, report_html(made))
         return
     found = (
         [one] if signal and (one := measure(made, signal, by)) else [] if signal else measure_all(made, by)
@@ -127,12 +133,12 @@ def confidence(
             f"{run} has no graded answer with {'a confidence' if signal is None else 'the signal ' + signal}.",
             hint="Record several samples a problem; grade records that are not with: edgetts runs grade",
         )
-    if html is not None:
-        write_page(html, report_html(made))
     if as_json:
         click.echo(json.dumps({"header": made.header, "signals": [_certainty_json(one) for one in found]}))
     else:
         _tell(found)
+    if html is not None:
+        write_page(html, report_html(made))
 
 
 @command.command("grade")
@@ -187,8 +193,11 @@ def grade(
 
 
 def _size(run: Run) -> int:
+    from edgetts.evaluation.tasks.jsonl import MOST_PROBLEMS
+
     said = run.header.get("problems")
-    return said if isinstance(said, int) and said > 0 else 1 + max(problem.index for problem in run.problems)
+    shown = 1 + max(problem.index for problem in run.problems)
+    return said if isinstance(said, int) and shown <= said <= MOST_PROBLEMS else shown
 
 
 def _aggregator(name: str | None) -> Aggregator | None:

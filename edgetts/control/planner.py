@@ -17,6 +17,8 @@ MAX_WIDTH = 16
 """Branches in one pass; beyond it a pass costs as much more as it yields."""
 DEFAULT_SAMPLES = 8
 """Samples of a strategy that was asked for by name, where no budget says how many."""
+# Tokens of a step of an answer, typically.
+_STEP_TOKENS = 40
 # Rows of the cache grow ahead of need by this many tokens.
 _CACHE_SLACK = 320
 # Of the time before a deadline, the share kept for what no curve predicts.
@@ -35,8 +37,9 @@ class Request:
     memory_free: what the device has left now. seconds: until the deadline, None without one.
     deterministic: every sample would be the same. tokens_per_pass: what a sample alone may get at most
     from a pass, typically. gain: how many times faster than by passes of its own it is expected to be.
-    considered: seconds predicted for each runtime that there was a choice of. strategy: its name, "" where none
-    was asked for; most: samples it can use; stops: when it ends; steps: all its samples are open at once.
+    considered: seconds predicted for each runtime that there was a choice of. strategy: its name; named: it was
+    asked for; most: samples it can use; stops: when it ends; steps: all its samples are open at once. judging: tokens
+    read to judge a text, once a sample or once a step.
     """
 
     prompt: int
@@ -52,10 +55,12 @@ class Request:
     tokens_per_pass: float = 1.0
     gain: float = 1.0
     considered: dict[str, float] = field(default_factory=dict)
-    strategy: str = ""
+    strategy: str = "self_consistency"
+    named: bool = False
     most: int | None = None
     stops: str = ""
     steps: bool = False
+    judging: int = 0
 
 
 def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
@@ -68,7 +73,7 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
     cap = min(request.max_tokens or DEFAULT_MAX_TOKENS, request.room)
     wanted, reason = _wanted(budget, request)
     if request.deterministic and wanted > 1:
-        if budget.samples is not None or request.strategy:
+        if budget.samples is not None or request.named:
             raise InvalidInput(
                 f"At temperature 0 all {wanted} samples would be the same.",
                 hint="Leave the temperature out, or ask for one sample.",
@@ -106,15 +111,17 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
             wanted = width * rounds
             reason = f"{request.seconds:.1f} s allow {wanted} answers of about {request.expected} tokens"
     typical = min(cap, request.expected) / (request.gain if width == 1 else 1.0)
+    judged = wanted * (max(1.0, typical / _STEP_TOKENS) if request.steps else 1.0)
+    judging = judged * cost.prefill(request.judging)
     return Plan(
         runtime=request.runtime,
-        strategy=request.strategy or ("self_consistency" if wanted > 1 else "single"),
+        strategy=request.strategy if request.named or wanted > 1 else "single",
         samples=wanted,
         width=width,
         rounds=rounds,
         max_tokens=cap,
         stop_rule=request.stops if wanted > 1 else "when the model ends",
-        predicted_seconds=cost.prefill(request.prompt) + rounds * typical * cost.step(width),
+        predicted_seconds=cost.prefill(request.prompt) + rounds * typical * cost.step(width) + judging,
         step_seconds=cost.step(width),
         source=cost.provenance,
         reason=reason,
@@ -135,7 +142,7 @@ def _wanted(budget: Budget, request: Request) -> tuple[int, str]:
         return most, f"{request.strategy} draws {most}"
     if budget.seconds is not None or budget.tokens is not None:
         return MAX_SAMPLES, f"the budget allows {MAX_SAMPLES} samples"
-    if request.strategy:
+    if request.named:
         return DEFAULT_SAMPLES, f"{request.strategy} takes {DEFAULT_SAMPLES} where no budget is given"
     return 1, "no budget was given, so one sample"
 

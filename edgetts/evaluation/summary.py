@@ -8,18 +8,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgetts.errors import InvalidInput
 from edgetts.evaluation.costs import Cost, cost
 from edgetts.evaluation.coverage import Coverage, coverage
 from edgetts.evaluation.intervals import wilson
 from edgetts.evaluation.overthinking import Overthinking, overthinking
 from edgetts.evaluation.record import ProblemRecord, Run
 from edgetts.selection.confidence import Interval, Quality, quality
+from edgetts.selection.strategies import make_strategy
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Figures of a run. `accuracy` counts errors and abstentions as wrong; `answered` is right among answered.
 
+    `pass_at_k` is None where samples were not drawn independently, such as by a search over steps.
     `confidence` is None where no answer had one. Problems that nobody graded are in `problems` and the costs only.
     """
 
@@ -69,7 +72,7 @@ def summarize(run: Run) -> Summary:
         accuracy=_share(graded),
         answered=_share(answered),
         mean_score=math.fsum(scores) / len(scores) if scores else None,
-        pass_at_k=coverage(problems),
+        pass_at_k=None if _shares_steps(strategy) else coverage(problems),
         confidence=quality(sure, hits) if sure else None,
         confidence_source=source,
         tokens=cost([float(problem.tokens) for problem in problems], right),
@@ -87,6 +90,16 @@ def confidences(problems: Sequence[ProblemRecord]) -> tuple[list[float], list[bo
     sources = Counter(problem.confidence_source for problem in known)
     source = sources.most_common(1)[0][0] if sources else ""
     return [float(p.confidence or 0.0) for p in known], [bool(p.right) for p in known], source
+
+
+def _shares_steps(strategy: object) -> bool:
+    """Whether samples of a run share steps, and so are not drawn independently of each other."""
+    if not isinstance(strategy, str):
+        return False
+    try:
+        return make_strategy(strategy).splitter is not None
+    except InvalidInput:  # another package's, or one that needs a verifier
+        return "splitter" in strategy
 
 
 def _share(problems: Sequence[ProblemRecord]) -> Interval | None:

@@ -58,14 +58,14 @@ def read_choosing(options: dict[str, Any]) -> dict[str, Any]:
         from edgetts.selection.verification.registry import make_verifier
 
         verifier = make_verifier(verifier, unconfined=options["allow_unconfined"])
-    if strategy is not None:
-        from edgetts.selection.strategies import make_strategy
-
-        strategy = make_strategy(strategy, verifier)
     if calibration is not None:
         from edgetts.selection.confidence.calibration_file import load_calibration
 
         calibration = load_calibration(Path(calibration))
+    if strategy is not None:
+        from edgetts.selection.strategies import make_strategy
+
+        strategy = make_strategy(strategy, verifier, calibration)
     if options["risk"] is not None:
         from edgetts.selection.confidence.abstention import Abstention
 

@@ -15,6 +15,7 @@ from edgetts.selection.answers import AnswerFormat
 LONGEST_LINE = 1 << 20
 """Bytes."""
 MOST_PROBLEMS = 100_000
+LONGEST_ID = 200
 
 
 class JsonlTask:
@@ -71,4 +72,7 @@ def _problem(path: Path, number: int, value: dict[str, Any], index: int) -> Prob
         refuse(path, number, f"has a format that cannot be ({error})")
     if kind.name == "none":
         refuse(path, number, "has the format 'none', under which no answer can be right")
-    return Problem(text("id") or str(index), index, question, answer, text("system"), str(kind))
+    name = text("id") or str(index)
+    if len(name) > LONGEST_ID:
+        refuse(path, number, f"has an id of {len(name)} characters, more than {LONGEST_ID}")
+    return Problem(name, index, question, answer, text("system"), str(kind))

@@ -43,9 +43,12 @@ class Abstention:
             raise InvalidInput("The threshold for answering is NaN.")
 
     @classmethod
-    def at_risk(cls, risk: float) -> Abstention:
-        """For calibrated probabilities: answering gains p - (1 - p) * r, which is worth it from r / (1 + r) on."""
-        return cls(risk / (1 + risk) if math.isfinite(risk) and risk >= 0 else 0.0, risk, "calibrated")
+    def at_risk(cls, risk: float, source: str = "calibrated") -> Abstention:
+        """For calibrated probabilities: answering gains p - (1 - p) * r, which is worth it from r / (1 + r) on.
+
+        source: "uncalibrated" where the confidence is taken for a probability that nobody confirmed.
+        """
+        return cls(risk / (1 + risk) if math.isfinite(risk) and risk >= 0 else 0.0, risk, source)
 
     @classmethod
     def chosen_on(cls, values: Sequence[float], right: Sequence[bool], risk: float) -> Abstention:

@@ -23,7 +23,7 @@ class AStar(Strategy):
 
     children: int = 4
     solutions: int = 1
-    expansions: int = 256
+    expansions: int = 64
     scorer: Scorer = field(default_factory=SelfEvaluation)
     splitter: StepSplitter = field(default_factory=StepSplitter)
 

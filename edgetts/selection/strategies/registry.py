@@ -12,6 +12,7 @@ from typing import Any
 
 from edgetts.errors import InvalidInput
 from edgetts.selection.aggregation import make_aggregator
+from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.need import Need
 from edgetts.selection.search.scorer_names import make_scorer
 from edgetts.selection.search.splitter import StepSplitter
@@ -39,12 +40,14 @@ def strategy_names() -> list[str]:
     return [*STRATEGIES, *sorted(set(entry_points(group=ENTRY_POINTS).names) - set(STRATEGIES))]
 
 
-def make_strategy(text: str, verifier: Verifier | None = None) -> Strategy:
+def make_strategy(
+    text: str, verifier: Verifier | None = None, calibration: Calibration | None = None
+) -> Strategy:
     """Make the strategy that a text names: "particle", or with settings "self_consistency:aggregator=rpc,stop=none".
 
     Settings are the fields of its dataclass; a scorer, aggregator, stopping rule, pruning rule or splitter is
     given by its own name. Within one, write ";" for the commas of its own settings. verifier: what the scorer
-    "verifier" asks. Errors: InvalidInput for what there is not or does not fit.
+    "verifier" asks. calibration: for the stopping rule "confidence". Errors: InvalidInput for what there is not or does not fit.
     """
     name, _, rest = (part.strip() for part in text.partition(":"))
     kind = _find(name.replace("-", "_"))
@@ -59,7 +62,14 @@ def make_strategy(text: str, verifier: Verifier | None = None) -> Strategy:
                 else f"The setting {key!r} of the strategy {name!r} has no value.",
                 hint=_suggest(key, sorted(known)) if known else "It has none.",
             )
-        given[key] = _setting(kind, name, key, value.replace(";", ","), verifier)
+        if key in given:
+            raise InvalidInput(f"The setting {key!r} of the strategy {name!r} is given twice.")
+        value = value.replace(";", ",")
+        if key == "stop":
+            of = calibration if value.startswith("confidence") else None
+            given[key] = make_rule(value, calibration=of)
+        else:
+            given[key] = _setting(kind, name, key, value, verifier)
     try:
         made = kind(**given)
     except TypeError as error:
@@ -103,8 +113,6 @@ def _setting(kind: Any, strategy: str, key: str, value: str, verifier: Verifier 
     """Read a setting by its field's name or type."""
     if key in ("aggregator", "vote"):
         return make_aggregator(value)
-    if key == "stop":
-        return make_rule(value)
     if key == "prune":
         return make_pruning(value)
     if key == "scorer":
