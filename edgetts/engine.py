@@ -129,7 +129,7 @@ class Engine:
         answer_format: AnswerFormat | str = "auto",
         decode: DecodeParams | DecodeMode = "plain",
         strategy: Strategy | str | None = None,
-        verifier: Verifier | str | None = None,
+        verifier: Verifier | Callable[[str], object] | str | None = None,
         calibration: Calibration | str | Path | None = None,
         risk: float | None = None,
         cancel: Cancellation | None = None,
@@ -140,7 +140,7 @@ class Engine:
         when several samples vote: see `AnswerFormat.parse`. `decode` chooses how tokens are computed,
         not which, unless it names another acceptance rule. strategy: what samples are spent on, by name or
         as settings (`edgetts.selection.strategies`); None is a vote, or with a verifier drawing until one passes.
-        verifier: checks every sample's text; one that is under way at the deadline is waited for. calibration: makes the confidence a probability of being right.
+        verifier: checks every sample's text: a name, a function of it that says true, false or a share, or an object; one that is under way at the deadline is waited for. calibration: makes the confidence a probability of being right.
         risk: what a wrong answer costs where a right one is worth 1; the answer is left empty where confidence
         is too low for it. When `cancel` is requested, the answer is what there is by then. Raises
         InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits, and what a calibration's file is refused for.
@@ -172,7 +172,7 @@ class Engine:
         answer_format: AnswerFormat | str = "auto",
         decode: DecodeParams | DecodeMode = "plain",
         strategy: Strategy | str | None = None,
-        verifier: Verifier | str | None = None,
+        verifier: Verifier | Callable[[str], object] | str | None = None,
         calibration: Calibration | str | Path | None = None,
         risk: float | None = None,
         cancel: Cancellation | None = None,

@@ -499,3 +499,18 @@ def test_a_choice_of_a_sample_that_is_not_there_is_refused(tiny_tokenizer: Token
         scripted_engine(tiny_tokenizer, ScriptedSession([b"5.", b"5."])).answer(
             "Which?", strategy=Wrong(), budget=Budget(samples=2)
         )
+
+
+def test_a_function_of_the_text_is_a_verifier(tiny_tokenizer: Tokenizer) -> None:
+    scripts = [b"It is 5.", b"So it is 7, I think.", b"It must be 9 as far as I can see."]
+    answer = scripted_engine(tiny_tokenizer, ScriptedSession(scripts)).answer(
+        "Which?", verifier=lambda text: "7" in text, budget=Budget(samples=3)
+    )
+    assert (answer.answer, answer.stop_reason) == ("7", "decided")
+    failing = scripted_engine(tiny_tokenizer, ScriptedSession(scripts)).answer(
+        "Which?", verifier=lambda text: 1 / 0, budget=Budget(samples=3)
+    )
+    assert "ZeroDivisionError" in failing.samples[0].verdict
+    assert len(failing.samples) == 3
+    with pytest.raises(InvalidInput, match="5 is no verifier"):
+        scripted_engine(tiny_tokenizer, ScriptedSession(scripts)).answer("Which?", verifier=5)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgetts.answering.choosing import Choosing
@@ -16,7 +17,7 @@ from edgetts.selection.search.scorers import SelfEvaluation
 from edgetts.selection.strategies import Strategy, lacking, make_strategy
 from edgetts.selection.strategies.best_of_n import BestOfN
 from edgetts.selection.strategies.self_consistency import SelfConsistency
-from edgetts.selection.verification.verifier import Verifier
+from edgetts.selection.verification.verifier import EXACT, Verifier
 from edgetts.types import DecodeParams, SamplingParams
 
 _WHAT: dict[Need, str] = {
@@ -30,7 +31,7 @@ _WHAT: dict[Need, str] = {
 
 def resolve(
     strategy: Strategy | str | None,
-    verifier: Verifier | str | None,
+    verifier: Verifier | Callable[[str], object] | str | None,
     calibration: Calibration | str | Path | None,
     risk: float | None,
     answer_format: AnswerFormat,
@@ -47,6 +48,15 @@ def resolve(
         from edgetts.selection.verification.registry import make_verifier  # few questions need it
 
         verifier = make_verifier(verifier)
+    elif verifier is not None and not isinstance(verifier, Verifier):
+        from edgetts.selection.verification.callable import CallableVerifier
+
+        if not callable(verifier):
+            raise InvalidInput(
+                f"{verifier!r} is no verifier.",
+                hint="Name one, pass a function of a text, or an object with name, rates and verify.",
+            )
+        verifier = CallableVerifier(verifier, rates=EXACT)
     if isinstance(calibration, str | Path):
         calibration = load_calibration(Path(calibration))
     named = strategy is not None

@@ -10,11 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgetts.errors import InvalidInput
-from edgetts.selection.verification.verifier import ErrorRates, Verifier
+from edgetts.selection.verification.verifier import EXACT, Verifier
 
 MAX_FILE_BYTES = 1 << 20
-_EXACT = ErrorRates(1.0, 0.0, "exact: what passes is what was asked for")
-"""Of a pattern, a schema or tests that the user gives: they say what is right."""
 
 
 def make_verifier(spec: str, *, unconfined: bool = False) -> Verifier:
@@ -67,7 +65,7 @@ def _arithmetic(_argument: str, _unconfined: bool) -> Verifier:
 def _regex(argument: str, _unconfined: bool) -> Verifier:
     from edgetts.selection.verification.pattern import PatternVerifier
 
-    return PatternVerifier(argument, rates=_EXACT)
+    return PatternVerifier(argument, rates=EXACT)
 
 
 def _schema(argument: str, _unconfined: bool) -> Verifier:
@@ -78,7 +76,7 @@ def _schema(argument: str, _unconfined: bool) -> Verifier:
         schema = json.loads(source)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{argument} is no JSON: {error}.") from error
-    return SchemaVerifier(schema, rates=_EXACT)
+    return SchemaVerifier(schema, rates=EXACT)
 
 
 def _tests(argument: str, unconfined: bool) -> Verifier:
@@ -87,7 +85,7 @@ def _tests(argument: str, unconfined: bool) -> Verifier:
     return TestsVerifier(
         checks_of(_contents(argument, "Python"), argument),
         run=sandboxed(unconfined=unconfined),
-        rates=_EXACT,
+        rates=EXACT,
     )
 
 

@@ -50,6 +50,10 @@ class ErrorRates:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, but it must be from 0 to 1.")
 
 
+EXACT = ErrorRates(1.0, 0.0, "exact: what passes is what was asked for")
+"""Of a pattern, a schema, tests or a function that the user gives: they say what is right."""
+
+
 @runtime_checkable
 class Verifier(Protocol):
     """Check texts. Deterministic; usable from several threads."""
