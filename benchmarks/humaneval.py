@@ -37,7 +37,7 @@ from edgetts.selection.verification.python import ExamplesVerifier
 from edgetts.selection.verification.rates import measure
 from edgetts.selection.verification.verifier import Verdict, Work
 
-SIZES = (1, 2, 4, 8, 16)
+SIZES = (1, 2, 4, 8)
 
 
 def behaviour(question: str, text: str, complete: bool) -> str | None:
@@ -116,17 +116,16 @@ def accuracies(rows: list[dict[str, Any]], orders: int) -> dict[str, dict[int, f
     rng = random.Random(0)  # noqa: S311  # not for secrets
     names = ("pass@k", "one sample", "agreement", "until visible examples pass", "samples drawn until then")
     table: dict[str, dict[int, float]] = {name: {} for name in names}
-    for size in SIZES:
+    for size in (*SIZES, min(len(row["samples"]) - 1 for row in rows)):
         sums = dict.fromkeys(names, 0.0)
         for row in rows:
             # The greedy sample is no draw of the distribution.
             pool = row["samples"][1:]
-            size_here = min(size, len(pool))
             right = sum(s["right"] for s in pool)
             wrong = len(pool) - right
-            sums["pass@k"] += 1 - math.comb(wrong, size_here) / math.comb(len(pool), size_here)
+            sums["pass@k"] += 1 - math.comb(wrong, size) / math.comb(len(pool), size)
             for _ in range(orders):
-                some = rng.sample(pool, size_here)
+                some = rng.sample(pool, size)
                 sums["one sample"] += some[0]["right"] / orders
                 sums["agreement"] += agreed(some)["right"] / orders
                 chosen, drawn = until_passed(some)
@@ -162,9 +161,10 @@ def main() -> None:
     table = accuracies(rows, options.orders)
     shown = sum(row["examples"] > 0 for row in rows)
     print(f"\n{len(rows)} problems; {shown} show examples that can be read")
-    print(f"{'':28}" + "".join(f"{size:>8}" for size in SIZES))
+    sizes = list(table["pass@k"])
+    print(f"{'':28}" + "".join(f"{size:>8}" for size in sizes))
     for name, of in table.items():
-        cells = (f"{of[s]:8.1%}" if "drawn" not in name else f"{of[s]:8.2f}" for s in SIZES)
+        cells = (f"{of[s]:8.1%}" if "drawn" not in name else f"{of[s]:8.2f}" for s in sizes)
         print(f"{name:28}" + "".join(cells))
     outcomes = [(Verdict(s["passed"]), s["right"]) for row in rows for s in row["samples"][1:]]
     measured = measure(outcomes)

@@ -20,8 +20,8 @@ _OPTIONS = (
     click.option(
         "--verify",
         help="Check every sample: arithmetic, regex:PATTERN, schema:FILE, tests:FILE.py, examples, program; a plus "
-        "sign joins several. Without --strategy, samples are drawn until one passes what you gave (a pattern, schema or "
-        "tests); the others weigh votes.",
+        "sign joins several. Without --strategy, samples are drawn until one passes; arithmetic and program, which "
+        "err more, weigh votes instead.",
     ),
     click.option(
         "--allow-unconfined",

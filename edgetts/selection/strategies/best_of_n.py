@@ -14,7 +14,7 @@ from edgetts.selection.strategies.strategy import Strategy
 from edgetts.selection.strategies.whole import WholeSamples
 from edgetts.selection.verification.verifier import ErrorRates
 
-RELIABLE = 0.05
+RELIABLE = 0.1
 """A verifier that passes at most this share of what is wrong is believed at once."""
 
 
