@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from edgetts.answering.choosing import Choosing
-from edgetts.answering.following import conclude, follow, shown
 from edgetts.answering.judge import Judge
+from edgetts.answering.question import Question, compute
 from edgetts.answering.resolving import resolve
-from edgetts.answering.run import Run
-from edgetts.answering.texts import Texts
 from edgetts.budget import Budget
 from edgetts.chat import ChatTemplate, Message, encode_chat
 from edgetts.control.choice import Offer, best_offer, lone_gain
 from edgetts.control.controller import Controller
 from edgetts.control.cost import CostModel
 from edgetts.control.planner import Request
-from edgetts.decoding.alone import Alone
 from edgetts.decoding.guessers import Guessers
-from edgetts.decoding.parallel import ParallelDecoder
-from edgetts.decoding.session import Cancellation, Cancelled, Session, SessionInfo
+from edgetts.decoding.session import Cancellation, Session, SessionInfo
 from edgetts.decoding.speculation import DraftModel, SpeculativeDecoder
 from edgetts.errors import InvalidInput, PromptTooLong
 from edgetts.host import Host
@@ -35,7 +29,6 @@ from edgetts.meter import Meter
 from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
 from edgetts.selection.confidence.calibration import Calibration
-from edgetts.selection.search.tree import Task
 from edgetts.selection.strategies import Strategy
 from edgetts.selection.verification.verifier import Verifier
 from edgetts.tokenizer import Tokenizer
@@ -45,11 +38,7 @@ from edgetts.types import (
     DecodeParams,
     Event,
     Finished,
-    Plan,
-    PlanMade,
     SamplingParams,
-    StopReason,
-    TextDelta,
 )
 
 Prompt = str | Sequence[Message]
@@ -215,111 +204,27 @@ class Engine:
         drafts = isinstance(alone, SpeculativeDecoder)
         request = self._request(tokens, sampling, host, host.session.info, drafts, choosing)
         plan = controller.make_plan(replace(request, considered=considered))
-        judge = Judge(self.tokenizer, self._template, messages, tokens)
-        # From here on it is a generator: what was wrong was said at the call.
-        return self._run(
-            tokens,
-            messages[-1].content,
-            host.session,
-            plan,
-            controller,
-            budget,
-            sampling,
-            choosing,
-            alone,
-            judge,
-            cancel,
-            meter,
-        )
-
-    def _run(
-        self,
-        tokens: list[int],
-        question: str,
-        session: Session,
-        plan: Plan,
-        controller: Controller,
-        budget: Budget,
-        sampling: SamplingParams,
-        choosing: Choosing,
-        alone: Alone | None,
-        judge: Judge,
-        cancel: Cancellation,
-        meter: Meter,
-    ) -> Iterator[Event]:
-        yield PlanMade(plan)
-        texts = Texts(self.tokenizer, sampling, choosing, question)
-        # All that others wrote, which may fail, is asked before there is a branch to free.
-        rates = None if choosing.verifier is None else choosing.verifier.rates
-        judges = choosing.scorer is not None and choosing.scorer.judges
-        search = choosing.strategy.start(Task(plan.samples, sampling.seed, rates, question))
-
-        def made(stop: StopReason, detail: str = "") -> Answer:
-            samples = tuple(texts.samples[i] for i in sorted(texts.samples))
-            return Answer(
-                text="",
-                answer=None,
-                confidence=None,
-                confidence_source="none: there is no sample",
-                samples=samples,
-                plan=plan,
-                revisions=tuple(controller.revisions),
-                usage=meter.usage(samples, None),
-                stop_reason=stop,
-                model=self.model,
-                budget=budget.to_json(),
-                stop_detail=detail,
-            )
-
-        try:
-            with self._alarm(controller.deadline, cancel) as guard:
-                branch, logits = session.prefill(tokens, guard)
-            if controller.late:
-                # A copy of a long prompt for every sample takes time too, and there is none.
-                session.free(branch)
-                raise Cancelled
-        except Cancelled:
-            yield Finished(made("cancelled" if cancel.requested else "deadline"))
-            return
-        decoder = ParallelDecoder(
-            session,
-            branch,
-            logits,
-            sampling,
-            prompt_tokens=tokens,
-            max_tokens=plan.max_tokens,
-            greedy_first=not choosing.steps and (plan.samples > 1 or sampling.temperature is None),
+        question = Question(
+            text=messages[-1].content,
+            tokens=tokens,
+            model=self.model,
+            budget=budget,
+            sampling=sampling,
+            choosing=choosing,
+            plan=plan,
+            tokenizer=self.tokenizer,
+            session=host.session,
             alone=alone,
-            keep_ended=judges,
+            judge=Judge(self.tokenizer, self._template, messages, tokens),
+            controller=controller,
+            meter=meter,
+            clock=self._clock,
+            cancel=cancel,
+            closed=lambda: self._closed,
+            ended=self._lengths.extend,
         )
-        # Who may abstain does not show what it may take back.
-        streams = plan.samples == 1 and choosing.abstention is None
-        run = Run(
-            texts,
-            decoder,
-            controller,
-            meter,
-            judge,
-            self._clock,
-            lambda: cancel.requested,
-            streams=streams,
-            verifier=choosing.verifier,
-        )
-        try:
-            yield from follow(run, search, choosing)
-        finally:
-            if not self._closed:  # the session has freed every branch with the model
-                decoder.close()
-        self._lengths.extend(run.lengths)
-        answer = made(run.stop or "complete", run.detail)
-        if votes := texts.votes():
-            tally = search.choose(votes)
-            chosen = shown(votes, tally, texts.samples, choosing)
-            usage = meter.usage(answer.samples, chosen)
-            answer = conclude(replace(answer, usage=usage), votes, tally, chosen, choosing)
-            if not streams and answer.text:
-                yield TextDelta(answer.text, chosen.index)
-        yield Finished(answer)
+        # A generator: what was wrong was said at the call.
+        return compute(question)
 
     def close(self) -> None:
         """Release the model. Closing twice does nothing; answers under way fail with InvalidInput."""
@@ -402,24 +307,6 @@ class Engine:
         """Return the typical length of this engine's recent answers, drawn towards the first guess."""
         seen = list(self._lengths)
         return round((_GUESS_WEIGHT * _TYPICAL_LENGTH + sum(seen)) / (_GUESS_WEIGHT + len(seen)))
-
-    @contextmanager
-    def _alarm(self, deadline: float | None, cancel: Cancellation) -> Iterator[Cancellation]:
-        """Yield a cancellation that is requested with `cancel`, or when the deadline passes."""
-        guard = Cancellation()
-        cancel.register(guard.request)
-        timer = None
-        if deadline is not None:
-            seconds = min(max(0.0, deadline - self._clock()), threading.TIMEOUT_MAX)
-            timer = threading.Timer(seconds, guard.request)
-            timer.daemon = True
-            timer.start()
-        try:
-            yield guard
-        finally:
-            if timer is not None:
-                timer.cancel()
-            cancel.unregister(guard.request)
 
 
 def load(

@@ -1,0 +1,159 @@
+"""Compute one question's answer, from the prompt to the choice among its samples."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from edgetts.answering.choosing import Choosing
+from edgetts.answering.following import conclude, follow, shown
+from edgetts.answering.judge import Judge
+from edgetts.answering.run import Run
+from edgetts.answering.texts import Texts
+from edgetts.budget import Budget
+from edgetts.control.controller import Controller
+from edgetts.decoding.alone import Alone
+from edgetts.decoding.parallel import ParallelDecoder
+from edgetts.decoding.session import Cancellation, Cancelled, Session
+from edgetts.meter import Meter
+from edgetts.selection.search.tree import Task
+from edgetts.tokenizer import Tokenizer
+from edgetts.types import (
+    Answer,
+    Event,
+    Finished,
+    Plan,
+    PlanMade,
+    SamplingParams,
+    StopReason,
+    TextDelta,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, of which model, within what, and by what means: everything that is known before the first pass.
+
+    text: the last message. tokens: the whole prompt. alone: how a sample that runs alone comes to its tokens.
+    """
+
+    text: str
+    tokens: Sequence[int]
+    model: str
+    budget: Budget
+    sampling: SamplingParams
+    choosing: Choosing
+    plan: Plan
+    tokenizer: Tokenizer
+    session: Session
+    alone: Alone | None
+    judge: Judge
+    controller: Controller
+    meter: Meter
+    clock: Callable[[], float]
+    cancel: Cancellation
+    closed: Callable[[], bool]
+    """Whether the session was closed meanwhile, and has freed every branch."""
+    ended: Callable[[Sequence[int]], None]
+    """Told how long the samples were that the model ended."""
+
+
+def compute(question: Question) -> Iterator[Event]:
+    """Yield the events of an answer, Finished last."""
+    choosing, plan, sampling, session = question.choosing, question.plan, question.sampling, question.session
+    yield PlanMade(plan)
+    texts = Texts(question.tokenizer, sampling, choosing, question.text)
+    # All that others wrote, which may fail, is asked before there is a branch to free.
+    rates = None if choosing.verifier is None else choosing.verifier.rates
+    judges = choosing.scorer is not None and choosing.scorer.judges
+    search = choosing.strategy.start(Task(plan.samples, sampling.seed, rates, question.text))
+    try:
+        with _alarm(question) as guard:
+            branch, logits = session.prefill(question.tokens, guard)
+        if question.controller.late:
+            # A copy of a long prompt for every sample takes time too, and there is none.
+            session.free(branch)
+            raise Cancelled
+    except Cancelled:
+        yield Finished(_unchosen(question, texts, "cancelled" if question.cancel.requested else "deadline"))
+        return
+    decoder = ParallelDecoder(
+        session,
+        branch,
+        logits,
+        sampling,
+        prompt_tokens=question.tokens,
+        max_tokens=plan.max_tokens,
+        greedy_first=not choosing.steps and (plan.samples > 1 or sampling.temperature is None),
+        alone=question.alone,
+        keep_ended=judges,
+    )
+    # Who may abstain does not show what it may take back.
+    streams = plan.samples == 1 and choosing.abstention is None
+    run = Run(
+        texts,
+        decoder,
+        question.controller,
+        question.meter,
+        question.judge,
+        question.clock,
+        lambda: question.cancel.requested,
+        streams=streams,
+        verifier=choosing.verifier,
+    )
+    try:
+        yield from follow(run, search, choosing)
+    finally:
+        if not question.closed():
+            decoder.close()
+    question.ended(run.lengths)
+    answer = _unchosen(question, texts, run.stop or "complete", run.detail)
+    if votes := texts.votes():
+        tally = search.choose(votes)
+        chosen = shown(votes, tally, texts.samples, choosing)
+        usage = question.meter.usage(answer.samples, chosen)
+        answer = conclude(replace(answer, usage=usage), votes, tally, chosen, choosing)
+        if not streams and answer.text:
+            yield TextDelta(answer.text, chosen.index)
+    yield Finished(answer)
+
+
+def _unchosen(question: Question, texts: Texts, stop: StopReason, detail: str = "") -> Answer:
+    """Return the answer with the samples there are, before one is chosen."""
+    samples = tuple(texts.samples[i] for i in sorted(texts.samples))
+    return Answer(
+        text="",
+        answer=None,
+        confidence=None,
+        confidence_source="none: there is no sample",
+        samples=samples,
+        plan=question.plan,
+        revisions=tuple(question.controller.revisions),
+        usage=question.meter.usage(samples, None),
+        stop_reason=stop,
+        model=question.model,
+        budget=question.budget.to_json(),
+        stop_detail=detail,
+    )
+
+
+@contextmanager
+def _alarm(question: Question) -> Iterator[Cancellation]:
+    """Yield a cancellation that is requested with the question's, or when its deadline passes."""
+    guard = Cancellation()
+    question.cancel.register(guard.request)
+    timer = None
+    deadline = question.controller.deadline
+    if deadline is not None:
+        seconds = min(max(0.0, deadline - question.clock()), threading.TIMEOUT_MAX)
+        timer = threading.Timer(seconds, guard.request)
+        timer.daemon = True
+        timer.start()
+    try:
+        yield guard
+    finally:
+        if timer is not None:
+            timer.cancel()
+        question.cancel.unregister(guard.request)
