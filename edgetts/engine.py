@@ -30,7 +30,7 @@ from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
 from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.strategies import Strategy
-from edgetts.selection.verification.verifier import Verifier
+from edgetts.selection.verification.verifier import Verdict, Verifier
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import (
     Answer,
@@ -118,7 +118,7 @@ class Engine:
         answer_format: AnswerFormat | str = "auto",
         decode: DecodeParams | DecodeMode = "plain",
         strategy: Strategy | str | None = None,
-        verifier: Verifier | Callable[[str], object] | str | None = None,
+        verifier: Verifier | Callable[[str], bool | float | Verdict | None] | str | None = None,
         calibration: Calibration | str | Path | None = None,
         risk: float | None = None,
         cancel: Cancellation | None = None,
@@ -161,7 +161,7 @@ class Engine:
         answer_format: AnswerFormat | str = "auto",
         decode: DecodeParams | DecodeMode = "plain",
         strategy: Strategy | str | None = None,
-        verifier: Verifier | Callable[[str], object] | str | None = None,
+        verifier: Verifier | Callable[[str], bool | float | Verdict | None] | str | None = None,
         calibration: Calibration | str | Path | None = None,
         risk: float | None = None,
         cancel: Cancellation | None = None,

@@ -17,7 +17,7 @@ from edgetts.selection.search.scorers import SelfEvaluation
 from edgetts.selection.strategies import Strategy, lacking, make_strategy
 from edgetts.selection.strategies.best_of_n import BestOfN
 from edgetts.selection.strategies.self_consistency import SelfConsistency
-from edgetts.selection.verification.verifier import EXACT, Verifier
+from edgetts.selection.verification.verifier import EXACT, Verdict, Verifier
 from edgetts.types import DecodeParams, SamplingParams
 
 _WHAT: dict[Need, str] = {
@@ -31,7 +31,7 @@ _WHAT: dict[Need, str] = {
 
 def resolve(
     strategy: Strategy | str | None,
-    verifier: Verifier | Callable[[str], object] | str | None,
+    verifier: Verifier | Callable[[str], bool | float | Verdict | None] | str | None,
     calibration: Calibration | str | Path | None,
     risk: float | None,
     answer_format: AnswerFormat,
