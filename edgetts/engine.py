@@ -13,7 +13,7 @@ from typing import Any
 from edgetts.answering.choosing import Choosing
 from edgetts.answering.judge import Judge
 from edgetts.answering.question import Question, compute
-from edgetts.answering.resolving import resolve
+from edgetts.answering.resolving import can_run, resolve
 from edgetts.budget import Budget
 from edgetts.chat import ChatTemplate, Message, encode_chat
 from edgetts.control.choice import Offer, best_offer, lone_gain
@@ -107,6 +107,11 @@ class Engine:
     def drafters(self) -> tuple[str, ...]:
         """Who may guess at coming tokens of this model."""
         return self.hosts[0].lone.drafters
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Names of the strategies that can run with this model's runtime, without a verifier."""
+        return tuple(can_run(self.session.capabilities))
 
     def answer(
         self,

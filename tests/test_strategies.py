@@ -33,7 +33,7 @@ from edgetts.selection.confidence.calibration import Example, calibrate
 from edgetts.selection.search.scorers import CallableScore
 from edgetts.selection.search.splitter import StepSplitter
 from edgetts.selection.search.tree import ROOT, Draw, Grow, Move, Node, Search, Task
-from edgetts.selection.strategies import Strategy, make_strategy, strategy_names
+from edgetts.selection.strategies import STRATEGIES, Strategy, make_strategy, strategy_names
 from edgetts.selection.strategies.best_of_n import BestOfN
 from edgetts.selection.strategies.self_consistency import SelfConsistency
 from edgetts.selection.verification.verifier import ErrorRates, Verdict, Work
@@ -514,3 +514,10 @@ def test_a_function_of_the_text_is_a_verifier(tiny_tokenizer: Tokenizer) -> None
     assert len(failing.samples) == 3
     with pytest.raises(InvalidInput, match="5 is no verifier"):
         scripted_engine(tiny_tokenizer, ScriptedSession(scripts)).answer("Which?", verifier=5)  # type: ignore[arg-type]
+
+
+def test_an_engine_offers_only_strategies_that_can_run(tiny_tokenizer: Tokenizer) -> None:
+    engine, _ = toy_engine(tiny_tokenizer)
+    assert engine.strategies == tuple(STRATEGIES)
+    bare = ScriptedSession([b"5."], capabilities=Capabilities(fork=False, extend=False))
+    assert scripted_engine(tiny_tokenizer, bare).strategies == ("greedy", "self_consistency")

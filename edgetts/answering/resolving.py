@@ -14,7 +14,7 @@ from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.confidence.calibration_file import load_calibration
 from edgetts.selection.need import Need
 from edgetts.selection.search.scorers import SelfEvaluation
-from edgetts.selection.strategies import Strategy, lacking, make_strategy
+from edgetts.selection.strategies import Strategy, lacking, make_strategy, strategy_names
 from edgetts.selection.strategies.best_of_n import BestOfN
 from edgetts.selection.strategies.self_consistency import SelfConsistency
 from edgetts.selection.verification.verifier import EXACT, Verdict, Verifier
@@ -27,6 +27,24 @@ _WHAT: dict[Need, str] = {
     "fork": "a runtime that forks branches",
     "several": "samples that differ, so a temperature above 0",
 }
+
+
+def can_run(capabilities: Capabilities) -> list[str]:
+    """Return the strategies that a session can run without a verifier, ours and other packages'."""
+    have: set[Need] = {"logprobs", "several"}
+    if capabilities.fork:
+        have.add("fork")
+    if capabilities.fork and capabilities.extend:
+        have.add("score")  # the model may judge itself
+    found = []
+    for name in strategy_names():
+        try:
+            missing = lacking(make_strategy(name), frozenset(have))
+        except InvalidInput:  # another package's, which is broken
+            continue
+        if not missing:
+            found.append(name)
+    return found
 
 
 def resolve(
