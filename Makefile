@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTION ?= A farmer has 3 fields with 12 cows each. He sells 9 cows. How many cows are left?
 
-.PHONY: demo test test-llamacpp test-optimum lint bench setup setup-dev clean
+.PHONY: demo test test-llamacpp test-optimum test-tasks lint bench setup setup-dev clean
 
 setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
@@ -43,6 +43,15 @@ test-optimum: .venv-optimum/.installed
 	.venv-optimum/bin/python -c 'from edgetts.export.optimum.process import need_optimum as need; need()'
 	touch $@
 
+# reasoning-gym brings a dozen packages, one of which may be built from source.
+test-tasks: .venv-tasks/.installed
+	.venv-tasks/bin/python -m pytest tests/test_evaluation_tasks.py tests/test_evaluation.py tests/test_cli_eval.py
+.venv-tasks/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-tasks
+	.venv-tasks/bin/python -m pip install -qq --editable '.[tasks]'
+	.venv-tasks/bin/python -m pip install -qq $$(.venv-tasks/bin/python tools/dev_requirements.py)
+	touch $@
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,4 +64,4 @@ bench: setup-dev
 	$(BIN)/python benchmarks/prefill.py
 
 clean:
-	rm -rf $(VENV) .venv-llamacpp .venv-optimum build dist *.egg-info
+	rm -rf $(VENV) .venv-llamacpp .venv-optimum .venv-tasks build dist *.egg-info
