@@ -56,7 +56,7 @@ def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Gener
             else:
                 started = decoder.branch_off(parent, count, last=count == copies)
             for one in started:
-                run.adopt(one.sample, parent)
+                run.texts.branch(parent, one.sample)
                 children.append(one.sample)
             drawn += started
         if not drawn:
@@ -68,7 +68,7 @@ def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Gener
             drawn = run.step(None)
         yield from run.take(drawn)
         for sample in decoder.active:
-            text, begins = run.texts.of(sample).text, run.lineage(sample).begins
+            text, begins = run.texts.of(sample).text, run.texts.begins(sample)
             if sample not in opened:
                 opened[sample] = splitter.opened(text[:begins])
             if splitter.ends(text[begins:], decoder.traces[sample].drawn, opened[sample]):

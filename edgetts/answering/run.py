@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from edgetts.answering.judge import Judge
 from edgetts.answering.texts import Texts
@@ -12,21 +11,9 @@ from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.trace import TokenDrawn
 from edgetts.errors import PromptTooLong
 from edgetts.meter import Meter
-from edgetts.selection.search.tree import ROOT, Node
+from edgetts.selection.search.tree import Node
 from edgetts.selection.verification.verifier import Verdict, Verifier, Work
 from edgetts.types import Event, SampleDone, StopReason, TextDelta
-
-
-@dataclass(frozen=True, slots=True)
-class Lineage:
-    """Where a sample comes from: the node it continues, its depth, and how long that node's text is."""
-
-    parent: int
-    depth: int
-    begins: int
-
-
-_WHOLE = Lineage(ROOT, 1, 0)
 
 
 class Run:
@@ -60,7 +47,6 @@ class Run:
         self._meter = meter
         self._judge = judge
         self._streams = streams
-        self._lineage: dict[int, Lineage] = {}
         self._given_up: set[int] = set()
         self._verifier = verifier
         self.slowest_check = 0.0
@@ -74,17 +60,6 @@ class Run:
     def open(self) -> list[int]:
         """Paused samples that can still be continued."""
         return [i for i, trace in self.decoder.traces.items() if trace.paused and trace.branch is not None]
-
-    def adopt(self, child: int, parent: int) -> None:
-        """Have a sample that was just started continue a node."""
-        before = None if parent == ROOT else parent
-        self.texts.branch(before, child)
-        depth = 1 if before is None else self.lineage(before).depth + 1
-        begins = 0 if before is None else len(self.texts.of(before).text)
-        self._lineage[child] = Lineage(parent, depth, begins)
-
-    def lineage(self, sample: int) -> Lineage:
-        return self._lineage.get(sample, _WHOLE)
 
     def take(self, drawn: Sequence[TokenDrawn]) -> Iterator[Event]:
         """Take the tokens of one pass; end samples at stop strings; yield text and finished samples."""
@@ -111,10 +86,7 @@ class Run:
         for index, trace in self.decoder.traces.items():
             if trace.finish is None or index in self.texts.samples or index in self._given_up:
                 continue
-            lineage = self.lineage(index)
-            sample, held = self.texts.close(
-                trace, lineage.parent, lineage.depth, lineage.begins, self.judge, self.check
-            )
+            sample, held = self.texts.close(trace, self.judge, self.check)
             self.decoder.release(index)
             yield from self._delta(index, held)
             if sample.complete:
@@ -156,10 +128,8 @@ class Run:
 
     def node(self, sample: int) -> Node:
         """Return what a search sees of a sample that is paused or has ended, with its score."""
-        lineage, began = self.lineage(sample), self.clock()
-        node = self.texts.node(
-            self.decoder.traces[sample], lineage.parent, lineage.depth, lineage.begins, self.judge
-        )
+        began = self.clock()
+        node = self.texts.node(self.decoder.traces[sample], self.judge)
         self.slowest_check = max(self.slowest_check, self.clock() - began)
         return node
 

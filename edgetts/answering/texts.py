@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edgetts.answering.choosing import Choosing
 from edgetts.decoding.trace import Trace
 from edgetts.selection.aggregation import Vote
 from edgetts.selection.answers import Extracted, answer_tokens, classes, extract
-from edgetts.selection.search.tree import Node
+from edgetts.selection.search.tree import ROOT, Node
 from edgetts.selection.verification.verifier import Verdict, Work
 from edgetts.tokenizer import Tokenizer
 from edgetts.transcript import Transcript
@@ -19,8 +19,19 @@ from edgetts.types import FinishReason, Sample, SamplingParams
 Judgement = Callable[[int, bool], float | None]
 """Given a sample's index and whether its text is whole: the model's own probability that it is right."""
 
-
 Check = Callable[[Work], Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a sample comes from: the node it continues, its depth, and how long that node's text is."""
+
+    parent: int
+    depth: int
+    begins: int
+
+
+_WHOLE = Lineage(ROOT, 1, 0)
 
 
 class Texts:
@@ -34,25 +45,31 @@ class Texts:
         self._choosing = choosing
         self._question = question
         self._transcripts: dict[int, Transcript] = {}
+        self._lineage: dict[int, Lineage] = {}
         self._found: dict[int, Extracted | None] = {}
         self._votes: dict[int, Vote] = {}
         self.samples: dict[int, Sample] = {}
         """Those that ended."""
 
-    def branch(self, parent: int | None, child: int) -> None:
-        """Have a sample continue another's text; None is the prompt."""
-        self._transcripts[child] = (
-            Transcript(self._tokenizer, self._stops) if parent is None else self._transcripts[parent].fork()
-        )
+    def branch(self, parent: int, child: int) -> None:
+        """Have a sample continue a node's text: another sample's, or the prompt's."""
+        if parent == ROOT:
+            self._transcripts[child] = Transcript(self._tokenizer, self._stops)
+            return
+        before = self._transcripts[parent]
+        self._transcripts[child] = before.fork()
+        self._lineage[child] = Lineage(parent, self._lineage.get(parent, _WHOLE).depth + 1, len(before.text))
 
     def of(self, sample: int) -> Transcript:
         if sample not in self._transcripts:
-            self.branch(None, sample)
+            self.branch(ROOT, sample)
         return self._transcripts[sample]
 
-    def close(
-        self, trace: Trace, parent: int, depth: int, begins: int, judge: Judgement, check: Check
-    ) -> tuple[Sample, str]:
+    def begins(self, sample: int) -> int:
+        """Return the character of a sample's text at which its own step begins."""
+        return self._lineage.get(sample, _WHOLE).begins
+
+    def close(self, trace: Trace, judge: Judgement, check: Check) -> tuple[Sample, str]:
         """Make a sample of a trace that ended; return it with the text that was held back until now."""
         transcript = self.of(trace.index)
         held = transcript.finish()
@@ -76,25 +93,26 @@ class Texts:
         sample = replace(sample, answer=answer, passed=verdict.passed, verdict=verdict.reason)
         self.samples[trace.index] = sample
         if not rushed:
-            score = self.node(trace, parent, depth, begins, judge).score
+            score = self.node(trace, judge).score
             sample = self.samples[trace.index] = replace(sample, score=score)
         self._votes[trace.index] = self._vote(sample)
         return sample, held
 
-    def node(self, trace: Trace, parent: int, depth: int, begins: int, judge: Judgement) -> Node:
-        """Return what a search sees of a sample; its step begins at the character `begins` of its text."""
+    def node(self, trace: Trace, judge: Judgement) -> Node:
+        """Return what a search sees of a sample."""
+        lineage = self._lineage.get(trace.index, _WHOLE)
         text = self.of(trace.index).text
         ended = self.samples.get(trace.index)
         complete = ended is not None and ended.complete
         found = self._extract(text, complete) if ended is None else self._found[trace.index]
         node = Node(
             id=trace.index,
-            parent=parent,
-            depth=depth,
+            parent=lineage.parent,
+            depth=lineage.depth,
             text=text,
             tokens=len(trace.tokens),
             logprob=math.fsum(trace.logprobs),
-            step=text[begins:],
+            step=text[lineage.begins :],
             step_tokens=trace.drawn,
             step_logprob=math.fsum(trace.logprobs[trace.inherited :]),
             ended=ended is not None,

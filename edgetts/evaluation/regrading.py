@@ -9,7 +9,7 @@ from dataclasses import replace
 from edgetts.errors import InvalidInput
 from edgetts.evaluation.loading import votes_of
 from edgetts.evaluation.record import ProblemRecord, Run, SampleRecord
-from edgetts.evaluation.runner import attempt
+from edgetts.evaluation.runner import spelled_attempt
 from edgetts.evaluation.tasks import Problem, Task
 from edgetts.selection.aggregation import Aggregator, Majority
 from edgetts.selection.answers import classes, extract
@@ -53,7 +53,9 @@ def _regraded(problem: ProblemRecord, known: Problem, task: Task, aggregator: Ag
     for sample, one, answer in zip(problem.samples, found, classes(found, form), strict=True):
         key = (sample.text, answer)
         if key not in scores:
-            scores[key] = task.grade(known, attempt(sample.text, answer, form, complete=sample.finished))
+            scores[key] = task.grade(
+                known, spelled_attempt(sample.text, answer, one, complete=sample.finished)
+            )
         samples.append(
             replace(
                 sample,

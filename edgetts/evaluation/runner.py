@@ -11,7 +11,7 @@ from edgetts.budget import Budget
 from edgetts.errors import PromptTooLong, RuntimeFailure, Unsupported
 from edgetts.evaluation.record import ProblemRecord, SampleRecord
 from edgetts.evaluation.tasks import Attempt, Problem, Task
-from edgetts.selection.answers import classes, extract
+from edgetts.selection.answers import Extracted, classes, extract
 from edgetts.types import Answer, Finished, Sample, SampleDone, SamplingParams
 
 if TYPE_CHECKING:
@@ -115,10 +115,13 @@ def _graded(
 ) -> ProblemRecord:
     scores: dict[tuple[str, str | None], float] = {}
 
-    def grade(text: str, found: str | None, complete: bool) -> float:
-        key = (text, found)  # samples repeat, and the answer is one of them: a sandbox need not run twice
+    def grade(made: Attempt) -> float:
+        key = (
+            made.text,
+            made.answer,
+        )  # samples repeat, and the answer is one of them: a sandbox need not run twice
         if key not in scores:
-            scores[key] = task.grade(problem, attempt(text, found, form, complete=complete))
+            scores[key] = task.grade(problem, made)
         return scores[key]
 
     # As the vote saw them, under the names of their classes: a vote over the record must be the same vote.
@@ -128,8 +131,13 @@ def _graded(
         for sample, name in zip(answer.samples, classes(spelled, form), strict=True)
     ]
     samples = tuple(
-        _sample(sample, form, grade(sample.text, sample.answer, sample.complete), ended.get(sample.index))
-        for sample in named
+        _sample(
+            sample,
+            one,
+            grade(spelled_attempt(sample.text, sample.answer, one, complete=sample.complete)),
+            ended.get(sample.index),
+        )
+        for sample, one in zip(named, spelled, strict=True)
     )
     chosen = next(
         (sample for sample in named if (sample.text, sample.answer) == (answer.text, answer.answer)),
@@ -137,7 +145,8 @@ def _graded(
     )
     score = 0.0
     if not answer.abstained and answer.samples:
-        score = grade(answer.text, answer.answer, chosen is None or chosen.complete)
+        complete = chosen is None or chosen.complete
+        score = grade(attempt(answer.text, answer.answer, form, complete=complete))
     usage = asdict(answer.usage)
     return ProblemRecord(
         id=problem.id,
@@ -164,14 +173,17 @@ def _graded(
 
 def attempt(text: str, found: str | None, form: str, *, complete: bool) -> Attempt:
     """Say what is graded of a text in which an answer was found: how the text spells it, too."""
-    spelled = extract(text, form, complete=complete)
+    return spelled_attempt(text, found, extract(text, form, complete=complete), complete=complete)
+
+
+def spelled_attempt(text: str, found: str | None, spelled: Extracted | None, *, complete: bool) -> Attempt:
+    """Do as `attempt`, where it is known what was extracted."""
     # The name of the answer's class need not be the canonical form of this text's answer.
     raw = spelled.raw if spelled is not None and found is not None else None
     return Attempt(found, raw, text, complete)
 
 
-def _sample(sample: Sample, form: str, score: float, seconds: float | None) -> SampleRecord:
-    spelled = extract(sample.text, form, complete=sample.complete)
+def _sample(sample: Sample, spelled: Extracted | None, score: float, seconds: float | None) -> SampleRecord:
     return SampleRecord(
         index=sample.index,
         tokens=sample.tokens,
