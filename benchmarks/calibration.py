@@ -20,12 +20,13 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import recordings
+from recordings import found_in, vote_of
+
 from edgetts.selection.aggregation import Tally, Vote, make_aggregator, self_consistency
-from edgetts.selection.answers import extract
 from edgetts.selection.confidence import (
     SIGNALS,
     Abstention,
@@ -76,43 +77,26 @@ class Problem:
         return self.index % 2 == 0
 
     def right(self, answer: str | None) -> bool:
-        try:
-            return answer is not None and Fraction(answer) == Fraction(self.truth)
-        except ValueError:  # the answer is text
-            return answer == self.truth
+        return recordings.right(answer, self.truth)
 
 
 def load(path: Path) -> list[Problem]:
     problems = []
-    with path.open(encoding="utf-8") as lines:
-        for record in map(json.loads, lines):
-            if record.get("kind") == "header":
-                continue
-            votes = []
-            for index, sample in enumerate(record["samples"]):
-                found = extract(sample["text"], complete=sample["finished"])
-                votes.append(
-                    Vote(
-                        sample=index,
-                        answer=found.canonical if found else None,
-                        logprob=math.fsum(sample["logprobs"]),
-                        tokens=len(sample["tokens"]),
-                        complete=sample["finished"],
-                        explicit=found is not None and found.explicit,
-                        score=sample.get("score"),
-                        passed=sample.get("passed"),
-                    )
-                )
-            samples = record["samples"]
-            problems.append(
-                Problem(
-                    record["index"],
-                    record["answer"],
-                    votes,
-                    [sample["tokens"] for sample in samples],
-                    [sample["logprobs"] for sample in samples],
-                )
+    for record in recordings.problems(path):
+        samples = record["samples"]
+        votes = [
+            vote_of(i, sample, found_in(sample), score=sample.get("score"), passed=sample.get("passed"))
+            for i, sample in enumerate(samples)
+        ]
+        problems.append(
+            Problem(
+                record["index"],
+                record["answer"],
+                votes,
+                [sample["tokens"] for sample in samples],
+                [sample["logprobs"] for sample in samples],
             )
+        )
     return problems
 
 

@@ -15,13 +15,13 @@ import json
 import random
 import statistics
 import time
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from recordings import found_in, right, vote_of
+
 import edgetts
 from edgetts.selection.aggregation import Vote, self_consistency
-from edgetts.selection.answers import extract
 
 STRATEGIES = (
     "particle",
@@ -31,13 +31,6 @@ STRATEGIES = (
     "beam",
     "particle:scorer=logprob",
 )
-
-
-def right(answer: str | None, truth: str) -> bool:
-    try:
-        return answer is not None and Fraction(answer) == Fraction(truth)
-    except (ValueError, ZeroDivisionError):
-        return False
 
 
 def vote_within(problem: dict[str, Any], tokens: int, orders: int, rng: random.Random) -> float:
@@ -52,17 +45,7 @@ def vote_within(problem: dict[str, Any], tokens: int, orders: int, rng: random.R
             if votes and len(sample["tokens"]) > left:
                 break
             left -= len(sample["tokens"])
-            found = extract(sample["text"], complete=sample["finished"])
-            votes.append(
-                Vote(
-                    i,
-                    found.canonical if found else None,
-                    sum(sample["logprobs"]),
-                    len(sample["tokens"]),
-                    sample["finished"],
-                    found is not None and found.explicit,
-                )
-            )
+            votes.append(vote_of(i, sample, found_in(sample)))
         hits += right(self_consistency(votes).answer, problem["answer"])
     return hits / orders
 

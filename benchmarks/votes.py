@@ -25,16 +25,18 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import recordings
+from recordings import found_in, right, vote_of
 
 from edgetts.bundle import read_manifest
 from edgetts.errors import InvalidInput
 from edgetts.selection.aggregation import AGGREGATORS, Aggregator, Vote, make_aggregator, self_consistency
-from edgetts.selection.answers import extract
+from edgetts.selection.answers import answer_tokens
 from edgetts.selection.verification.registry import make_verifier
 from edgetts.selection.verification.verifier import Verifier, Work
 from edgetts.tokenizer import TextStream, Tokenizer
@@ -67,55 +69,38 @@ class Problem(NamedTuple):
     votes: list[Vote]
 
 
-def right(answer: str | None, truth: str) -> bool:
-    try:
-        return answer is not None and Fraction(answer) == Fraction(truth)
-    except ValueError:  # the answer is text
-        return answer == truth
-
-
 def answer_logprob(
     sample: Mapping[str, Any], span: tuple[int, int], tokenizer: Tokenizer
 ) -> tuple[float, int]:
     """Sum the log-probs of the tokens that spell the characters of the span."""
-    stream, end, spelling = TextStream(tokenizer), 0, []
-    for token, logprob in zip(sample["tokens"], sample["logprobs"], strict=True):
-        start, end = end, end + len(stream.push(token))
-        if start < span[1] and end > span[0]:
-            spelling.append(logprob)
-    if not spelling or end < len(sample["text"]):
+    stream = TextStream(tokenizer)
+    pieces = [stream.push(token) for token in sample["tokens"]]
+    spelling = answer_tokens(pieces, span)
+    if not spelling or len("".join(pieces)) < len(sample["text"]):
         raise SystemExit("The tokenizer is not the one that the samples were recorded with.")
-    return math.fsum(spelling), len(spelling)
+    return math.fsum(sample["logprobs"][i] for i in spelling), len(spelling)
 
 
 def read(path: Path, tokenizer: Tokenizer | None, verifier: Verifier | None = None) -> list[Problem]:
     problems = []
-    with path.open(encoding="utf-8") as lines:
-        for record in map(json.loads, lines):
-            if record.get("kind") == "header":
-                continue
-            votes = []
-            for index, sample in enumerate(record["samples"]):
-                found = extract(sample["text"], complete=sample["finished"])
-                logprob, tokens = math.fsum(sample["logprobs"]), len(sample["tokens"])
-                of_answer: tuple[float | None, int] = (None, 0)
-                if tokenizer and found:
-                    of_answer = answer_logprob(sample, found.span, tokenizer)
-                votes.append(
-                    Vote(
-                        index,
-                        found.canonical if found else None,
-                        logprob,
-                        tokens,
-                        sample["finished"],
-                        found is not None and found.explicit,
-                        *of_answer,
-                        tuple(sample["tokens"]),
-                        sample.get("score", math.exp(min(0.0, logprob / tokens)) if tokens else 0.0),
-                        sample.get("passed") if verifier is None else verdict(verifier, record, sample),
-                    )
-                )
-            problems.append(Problem(record["index"], record["answer"], votes))
+    for record in recordings.problems(path):
+        votes = []
+        for index, sample in enumerate(record["samples"]):
+            found = found_in(sample)
+            of_answer: tuple[float | None, int] = (None, 0)
+            if tokenizer and found:
+                of_answer = answer_logprob(sample, found.span, tokenizer)
+            vote = vote_of(
+                index,
+                sample,
+                found,
+                answer_logprob=of_answer[0],
+                answer_tokens=of_answer[1],
+                path=tuple(sample["tokens"]),
+                passed=sample.get("passed") if verifier is None else verdict(verifier, record, sample),
+            )
+            votes.append(replace(vote, score=sample.get("score", vote.weight if vote.tokens else 0.0)))
+        problems.append(Problem(record["index"], record["answer"], votes))
     return problems
 
 
