@@ -16,17 +16,17 @@ from edgetts.answering.question import Question, compute
 from edgetts.answering.resolving import can_run, resolve
 from edgetts.budget import Budget
 from edgetts.chat import ChatTemplate, Message, encode_chat
-from edgetts.control.choice import Offer, best_offer, lone_gain
 from edgetts.control.controller import Controller
-from edgetts.control.cost import CostModel
-from edgetts.control.planner import Request
+from edgetts.control.cost.model import CostModel
+from edgetts.control.planning.choice import Offer, best_offer, lone_gain
+from edgetts.control.planning.planner import Request
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.session import Cancellation, Session, SessionInfo
 from edgetts.decoding.speculation import DraftModel, SpeculativeDecoder
 from edgetts.errors import InvalidInput, PromptTooLong
 from edgetts.host import Host
 from edgetts.meter import Meter
-from edgetts.profiles.steps import DEFAULT_TIMES, StepTimes
+from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
 from edgetts.selection.answers import AnswerFormat
 from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.strategies import Strategy

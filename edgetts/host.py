@@ -10,7 +10,7 @@ from edgetts.decoding.lone import LoneDecoding
 from edgetts.decoding.session import Session
 from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, ModelDrafter, NgramDrafter
 from edgetts.errors import InvalidInput
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 from edgetts.types import DecodeParams
 
 

@@ -12,21 +12,15 @@ from typing import Any
 
 from edgetts.bundle import TOKENIZER, WEIGHTS, TrustRecord, read_manifest
 from edgetts.chat import ChatTemplate
-from edgetts.control.choice import lone_gain
+from edgetts.control.planning.choice import lone_gain
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.session import Session
 from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, check_vocabularies
 from edgetts.engine import Engine
 from edgetts.errors import EdgettsError, InvalidInput, MissingExtra, UnsupportedModel
 from edgetts.host import Host
-from edgetts.profiles.steps import (
-    DEFAULT_TIMES,
-    ReadsPromptsTwoWays,
-    StepTimes,
-    StepTimesStore,
-    fingerprint,
-    measure_steps,
-)
+from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
+from edgetts.profiles.steps import ReadsPromptsTwoWays, StepTimesStore, fingerprint, measure_steps
 from edgetts.runtimes import (
     AUTO,
     RUNTIMES,

@@ -1,8 +1,4 @@
-"""How long a pass takes on this device, by its width: measured on first use, and kept.
-
-The curve t(w), seconds of a pass that appends one token to each of w branches, decides how many
-samples a deadline allows.
-"""
+"""Measure how long passes take, on first use, and keep it."""
 
 from __future__ import annotations
 
@@ -13,12 +9,13 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from edgetts.decoding.session import Branch, Session
+from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
 
 WIDTHS = (1, 2, 4, 8, 16)
 _PROMPT = 48
@@ -28,41 +25,6 @@ _FORMAT = 4
 _LONG_PROMPT = 256
 _LONG_REPEATS = 2
 _GAIN = 1.05
-
-
-@dataclass(frozen=True, slots=True)
-class StepTimes:
-    """Seconds of a pass at each of `widths`, and the prompt tokens read in a second.
-
-    source: "measured" or "default"; date: ISO day of the measurement. exact_prompts: whether a graph of
-    their own reads long prompts about as fast as the one for passes, or faster, where a session has one. opening: seconds
-    that opening the session took.
-    """
-
-    widths: tuple[int, ...]
-    seconds: tuple[float, ...]
-    prefill_rate: float
-    source: str
-    date: str = ""
-    exact_prompts: bool = True
-    opening: float = 0.0
-
-    def at(self, width: int) -> float:
-        """Return t(width), linear between the measured widths and beyond the last."""
-        if len(self.widths) == 1:
-            return max(self.seconds[0] * max(1.0, width / self.widths[0]), 1e-6)
-        upper = next((i for i, w in enumerate(self.widths) if w >= width), len(self.widths) - 1)
-        i = max(1, upper)
-        w0, w1, t0, t1 = self.widths[i - 1], self.widths[i], self.seconds[i - 1], self.seconds[i]
-        return max(t0 + (t1 - t0) * (width - w0) / (w1 - w0), 1e-6)
-
-    @property
-    def provenance(self) -> str:
-        return f"{self.source} {self.date}".strip()
-
-
-DEFAULT_TIMES = StepTimes((1, 8), (0.05, 0.12), 100.0, "default")
-"""For a device that was never measured: a slow one, so that a deadline is kept."""
 
 
 @runtime_checkable

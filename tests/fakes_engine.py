@@ -15,7 +15,7 @@ from edgetts.chat import ChatTemplate
 from edgetts.decoding.session import Branch, Cancellation, Capabilities, Logits
 from edgetts.engine import Engine
 from edgetts.host import Host
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 from edgetts.testing import FakeSession, ToyModel
 from edgetts.tokenizer import Tokenizer
 

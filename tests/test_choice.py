@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.budget import Budget
-from edgetts.control.choice import Offer, best_offer, lone_gain
+from edgetts.control.planning.choice import Offer, best_offer, lone_gain
 from edgetts.decoding.session import Session
 from edgetts.engine import Engine
 from edgetts.errors import InvalidInput
 from edgetts.host import Host
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import DecodeParams, LeaveEarly, Plan, SamplingParams
 

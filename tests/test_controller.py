@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from edgetts import Answer, Budget, SamplingParams
 from edgetts.errors import InvalidInput
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 from edgetts.tokenizer import Tokenizer
 
 # Fake seconds are thousands of real ones, so that the alarm, which is a real timer, stays silent.

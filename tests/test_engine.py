@@ -29,7 +29,7 @@ from edgetts.decoding.session import Branch, Logits
 from edgetts.engine import Engine
 from edgetts.errors import InvalidInput, InvalidLogits, OutOfMemory, PromptTooLong
 from edgetts.loading import open_engine
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import SPREAD_TEMPERATURE, Event, Finished, PlanMade, SampleDone, TextDelta
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.budget import Budget
-from edgetts.control.cost import CostModel
-from edgetts.control.planner import DEFAULT_MAX_TOKENS, MAX_SAMPLES, MAX_WIDTH, Request, make_plan
+from edgetts.control.cost.model import CostModel
+from edgetts.control.planning.planner import DEFAULT_MAX_TOKENS, MAX_SAMPLES, MAX_WIDTH, Request, make_plan
 from edgetts.errors import InvalidInput, OutOfMemory
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 
 FLAT = StepTimes((1, 8), (0.01, 0.01), 1000.0, "measured", "2026-01-01")
 LINEAR = StepTimes((1, 8), (0.01, 0.08), 1000.0, "measured", "2026-01-01")

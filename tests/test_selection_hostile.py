@@ -23,7 +23,7 @@ from edgetts.evaluation.certainty import measure
 from edgetts.evaluation.record import ProblemRecord
 from edgetts.evaluation.recording import Recorder
 from edgetts.evaluation.tasks.jsonl import JsonlTask
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 from edgetts.selection.aggregation import Majority, Tally, Vote
 from edgetts.selection.confidence.abstention import Abstention
 from edgetts.selection.search.splitter import StepSplitter

@@ -27,7 +27,7 @@ from edgetts.decoding.speculation import (
 )
 from edgetts.decoding.speculation.drafter import Tail
 from edgetts.errors import InvalidInput, Unsupported
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 from edgetts.runtimes.onnx import OnnxSession
 from edgetts.testing import FakeSession, ToyModel, goodness_of_fit
 from edgetts.tokenizer import Tokenizer

@@ -13,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.decoding.session import Branch, Cancellation, Capabilities, Logits
-from edgetts.profiles.steps import (
-    DEFAULT_TIMES,
-    WIDTHS,
-    StepTimes,
-    StepTimesStore,
-    fingerprint,
-    measure_steps,
-)
+from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
+from edgetts.profiles.steps import WIDTHS, StepTimesStore, fingerprint, measure_steps
 
 CURVE = StepTimes((1, 2, 4, 8), (1.0, 1.25, 2.0, 3.5), 40.0, "measured", "2026-01-01")
 

@@ -410,7 +410,7 @@ def test_who_may_abstain_does_not_stream_what_it_may_take_back(tiny_tokenizer: T
 
 
 def test_a_deadline_ends_a_search_with_what_there_is(tiny_tokenizer: Tokenizer) -> None:
-    from edgetts.profiles.steps import StepTimes
+    from edgetts.profiles.curves import StepTimes
 
     times = StepTimes((1, 8), (1.0, 2.0), 100.0, "measured")
     clock = FakeClock()

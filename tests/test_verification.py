@@ -41,7 +41,7 @@ from edgetts.decoding.speculation.verification import (
     typical,
 )
 from edgetts.errors import InvalidInput, InvalidLogits
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 from edgetts.testing import FakeSession, ToyModel, goodness_of_fit
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import AcceptanceRule, DecodeParams, SamplingParams

@@ -108,7 +108,7 @@ def _probe(model: str) -> dict[str, dict[str, str]]:
 
 def _speeds(host: Host) -> dict[str, float]:
     """Return tokens a second by what is asked, from the curve of a runtime."""
-    from edgetts.control.choice import lone_gain
+    from edgetts.control.planning.choice import lone_gain
 
     times = host.times
     rates = {f"{width} samples": width / times.at(width) for width in _WIDTHS if width > 1}

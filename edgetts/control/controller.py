@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from edgetts.budget import Budget
-from edgetts.control.cost import CostModel
-from edgetts.control.planner import Request, make_plan
+from edgetts.control.cost.model import CostModel
+from edgetts.control.planning.planner import Request, make_plan
 from edgetts.types import FinishReason, Plan, StopReason
 
 # Passes between two looks at whether the running samples can still end in time.

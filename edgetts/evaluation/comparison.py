@@ -10,7 +10,8 @@ from typing import Any
 from edgetts.errors import InvalidInput
 from edgetts.evaluation.intervals import mcnemar, wilson
 from edgetts.evaluation.record import ProblemRecord, Run
-from edgetts.selection.confidence import Interval, bootstrap
+from edgetts.interval import Interval
+from edgetts.selection.confidence import bootstrap
 
 
 @dataclass(frozen=True, slots=True)

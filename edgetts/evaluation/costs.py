@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgetts.selection.confidence import Interval, bootstrap, quantile
+from edgetts.interval import Interval
+from edgetts.selection.confidence import bootstrap, quantile
 
 DRAWS = 1_000
 

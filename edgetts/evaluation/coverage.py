@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from edgetts.errors import InvalidInput
 from edgetts.evaluation.record import ProblemRecord
-from edgetts.selection.confidence import Interval, bootstrap
+from edgetts.interval import Interval
+from edgetts.selection.confidence import bootstrap
 
 POWERS = tuple(2**n for n in range(17))
 DRAWS = 1_000

@@ -6,7 +6,7 @@ import math
 from statistics import NormalDist
 
 from edgetts.errors import InvalidInput
-from edgetts.selection.confidence import Interval
+from edgetts.interval import Interval
 
 LEVEL = 0.95
 

@@ -14,7 +14,8 @@ from edgetts.evaluation.coverage import Coverage, coverage
 from edgetts.evaluation.intervals import wilson
 from edgetts.evaluation.overthinking import Overthinking, overthinking
 from edgetts.evaluation.record import ProblemRecord, Run
-from edgetts.selection.confidence import Interval, Quality, quality
+from edgetts.interval import Interval
+from edgetts.selection.confidence import Quality, quality
 from edgetts.selection.strategies import make_strategy
 
 

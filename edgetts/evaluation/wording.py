@@ -7,7 +7,8 @@ import math
 from edgetts.evaluation.comparison import Comparison
 from edgetts.evaluation.costs import Cost
 from edgetts.evaluation.summary import Summary
-from edgetts.selection.confidence import Interval, Quality
+from edgetts.interval import Interval
+from edgetts.selection.confidence import Quality
 
 
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:

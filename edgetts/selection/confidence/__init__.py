@@ -1,7 +1,7 @@
 """How sure to be of an answer, how often that is right, and when to say nothing."""
 
 from edgetts.selection.confidence.abstention import Abstention, Decision, mean_gain
-from edgetts.selection.confidence.bootstrap import Interval, bootstrap, quantile
+from edgetts.selection.confidence.bootstrap import bootstrap, quantile
 from edgetts.selection.confidence.calibration import Calibration, Example, Split, calibrate
 from edgetts.selection.confidence.calibration_file import (
     calibration_from_json,
@@ -68,7 +68,6 @@ __all__ = [
     "quality",
     "selective_area",
     "selective_curve",
-    "Interval",
     "bootstrap",
     "quantile",
     "Abstention",

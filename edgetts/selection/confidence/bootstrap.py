@@ -5,21 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from edgetts.errors import InvalidInput
+from edgetts.interval import Interval
 
 DRAWS = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure, and the bounds within which `level` of the redrawn figures lie."""
-
-    value: float
-    low: float
-    high: float
-    level: float
 
 
 def bootstrap(

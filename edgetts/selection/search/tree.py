@@ -70,13 +70,17 @@ Move = Grow | Draw
 class Task:
     """What a search may know: the samples (leaves, particles, beams) it may have side by side, and its seed.
 
-    rates: how often the verifier errs, where there is one that knows.
+    rates: how often the verifier errs, where there is one that knows. rounds: samples in all at which it is cheap to look
+    at the votes before going on, rising to `samples`; empty where none is cheaper than another. price: what a token
+    costs, as a share of what a right answer is worth; 0 where only the budget counts.
     """
 
     samples: int
     seed: int = 0
     rates: ErrorRates | None = None
     question: str = field(default="", compare=False)
+    rounds: tuple[int, ...] = ()
+    price: float = 0.0
 
 
 @runtime_checkable

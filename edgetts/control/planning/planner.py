@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgetts.budget import Budget
-from edgetts.control.cost import CostModel
+from edgetts.control.cost.model import CostModel
 from edgetts.errors import InvalidInput, OutOfMemory
 from edgetts.types import Plan
 

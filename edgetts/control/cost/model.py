@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import deque
 
-from edgetts.profiles.steps import StepTimes
+from edgetts.profiles.curves import StepTimes
 
 _WINDOW = 24
 
@@ -36,7 +36,7 @@ class CostModel:
         self._ratios.append(seconds / self._times.at(width))
 
     def prefill(self, tokens: int) -> float:
-        return tokens / self._times.prefill_rate
+        return self._times.prefill(tokens)
 
     def step(self, width: int) -> float:
         """Predict a pass: as likely too long as too short."""
