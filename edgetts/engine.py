@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgetts.answering.choosing import Choosing
+from edgetts.answering.approaches import Asking
 from edgetts.answering.judge import Judge
+from edgetts.answering.noting import Noting
+from edgetts.answering.planning import (
+    Knowledge,
+    Place,
+    Posed,
+    SuccessFinder,
+    choose,
+    length_key,
+    request_for,
+)
+from edgetts.answering.posing import Prompt, pose
 from edgetts.answering.question import Question, compute
-from edgetts.answering.resolving import can_run, resolve
+from edgetts.answering.resolving import can_run
+from edgetts.answering.watching import Known, Watcher
 from edgetts.budget import Budget
-from edgetts.chat import ChatTemplate, Message, encode_chat
+from edgetts.chat import ChatTemplate
 from edgetts.control.controller import Controller
-from edgetts.control.cost.model import CostModel
-from edgetts.control.planning.choice import Offer, best_offer, lone_gain
-from edgetts.control.planning.planner import Request
+from edgetts.control.cost.lengths import LengthBook
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.session import Cancellation, Session, SessionInfo
 from edgetts.decoding.speculation import DraftModel, SpeculativeDecoder
-from edgetts.errors import InvalidInput, PromptTooLong
+from edgetts.energy.meter import MeterFactory
+from edgetts.errors import InvalidInput
 from edgetts.host import Host
 from edgetts.meter import Meter
 from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
+from edgetts.profiles.device import DeviceProfile, PowerMode, PowerState
+from edgetts.profiles.speed import SpeedProfile
 from edgetts.selection.answers import AnswerFormat
 from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.strategies import Strategy
@@ -38,18 +51,13 @@ from edgetts.types import (
     DecodeParams,
     Event,
     Finished,
+    Plan,
     SamplingParams,
 )
 
-Prompt = str | Sequence[Message]
-
-# Tokens of an answer as expected before any was seen, and how many answers that guess weighs.
-_TYPICAL_LENGTH = 200
-_GUESS_WEIGHT = 4
-# Tokens in which a model is asked whether a text is right.
-_QUESTION = 30
-# What a sample alone may get from a pass where everything repeats; a cap on lengths, not a prediction.
-_TOKENS_PER_PASS = 4.0
+if TYPE_CHECKING:
+    from edgetts.energy.state import Power
+    from edgetts.use.log import UseLog
 
 
 class Engine:
@@ -65,22 +73,33 @@ class Engine:
         template: ChatTemplate,
         *,
         times: StepTimes = DEFAULT_TIMES,
+        speed: SpeedProfile | None = None,
         guessers: Guessers | None = None,
         others: Sequence[Host] = (),
         draft_model: DraftModel | None = None,
         clock: Callable[[], float] = time.perf_counter,
         memory_free: Callable[[], int] | None = None,
+        device: DeviceProfile | None = None,
+        lengths: LengthBook | None = None,
+        success: SuccessFinder | None = None,
+        meters: MeterFactory | None = None,
+        power: Callable[[], Power] | None = None,
     ) -> None:
         """Answer with `session`, or with one of the `others` where that promises more.
 
-        The engine closes all of them, and the draft model, which guesses for `session`.
+        The engine closes all of them, and the draft model, which guesses for `session`. speed: what else was measured of
+        the model on this device. device: what this one may
+        spend and draws; without it there are no power modes, and no joules. lengths: how long samples were so
+        far, to which more is added. success: what is known of how often the model is right. meters: makes the
+        energy meter of each answer. power: tells what the device is in; None asks the system.
         """
         self.session = session
         self.tokenizer = tokenizer
-        self._template = template
+        self._asking = Asking(tokenizer, template)
         self._clock = clock
         self._memory_free = memory_free or available_memory
-        self._lengths: deque[int] = deque(maxlen=64)
+        self._knowledge = Knowledge(device, success, lengths or LengthBook(), power)
+        self._meters = meters
         first = Host(
             session.info.runtime,
             times,
@@ -88,15 +107,21 @@ class Engine:
             opener=lambda: session,
             guessers=guessers,
             draft_model=draft_model,
+            speed=speed,
         )
         self.hosts = (first, *others)
-        self._draft_model = draft_model
         """The runtimes that have the model. The first one is open."""
+        self._uses: UseLog | None = None
+        self._draft_model = draft_model
         self._closed = False
 
     @property
     def model(self) -> str:
         return self.session.info.model
+
+    @property
+    def device(self) -> DeviceProfile | None:
+        return self._knowledge.device
 
     @property
     def times(self) -> StepTimes:
@@ -126,17 +151,27 @@ class Engine:
         verifier: Verifier | Callable[[str], bool | float | Verdict | None] | str | None = None,
         calibration: Calibration | str | Path | None = None,
         risk: float | None = None,
+        power: PowerMode | None = None,
+        target: float | None = None,
+        cost_of_pass: bool = False,
+        task: str | None = None,
+        explain: bool = False,
         cancel: Cancellation | None = None,
+        watcher: Watcher | None = None,
     ) -> Answer:
         """Answer a question, or the last message of a chat, within a budget.
 
-        Without a budget one sample is drawn. `answer_format` says how answers are found in texts
+        Without a budget the device's power state says how much may be spent; on mains that is one sample. `answer_format` says how answers are found in texts
         when several samples vote: see `AnswerFormat.parse`. `decode` chooses how tokens are computed,
         not which, unless it names another acceptance rule. strategy: what samples are spent on, by name or
         as settings (`edgetts.selection.strategies`); None is a vote, or with a verifier drawing until one passes.
         verifier: checks every sample's text: a name, a function of it that says true, false or a share, or an object; one that is under way at the deadline is waited for. calibration: makes the confidence a probability of being right.
         risk: what a wrong answer costs where a right one is worth 1; the answer is left empty where confidence
-        is too low for it. When `cancel` is requested, the answer is what there is by then. Raises
+        is too low for it. power: saver, balanced or performance, which sets the price of a joule and, without a budget,
+        how much may be spent. target: a probability of being right, to be reached as cheaply as possible. cost_of_pass: aim for the lowest expected cost
+        of a right answer. task: by
+        name, of which it was measured how often the model is right (`edgetts calibrate --task`); without one, that of
+        the same answer format. explain: predict success even where there is nothing to choose. watcher: is told what happens. When `cancel` is requested, the answer is what there is by then. Raises
         InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits, and what a calibration's file is refused for.
         """
         for event in self.stream(
@@ -150,7 +185,13 @@ class Engine:
             verifier=verifier,
             calibration=calibration,
             risk=risk,
+            power=power,
+            target=target,
+            cost_of_pass=cost_of_pass,
+            task=task,
+            explain=explain,
             cancel=cancel,
+            watcher=watcher,
         ):
             if isinstance(event, Finished):
                 return event.answer
@@ -169,67 +210,127 @@ class Engine:
         verifier: Verifier | Callable[[str], bool | float | Verdict | None] | str | None = None,
         calibration: Calibration | str | Path | None = None,
         risk: float | None = None,
+        power: PowerMode | None = None,
+        target: float | None = None,
+        cost_of_pass: bool = False,
+        task: str | None = None,
+        explain: bool = False,
         cancel: Cancellation | None = None,
+        watcher: Watcher | None = None,
     ) -> Iterator[Event]:
         """Answer as `answer` does, yielding events: plans, text, finished samples, and Finished last.
 
         One sample's text comes as it is drawn; of several, the chosen one's when it is chosen.
         """
-        budget = budget or Budget()
-        sampling = sampling or SamplingParams()
-        cancel = cancel or Cancellation()
-        if isinstance(answer_format, str):
-            answer_format = AnswerFormat.parse(answer_format)
-        if not isinstance(decode, DecodeParams):
-            decode = DecodeParams(decode)
-        if self._closed:
-            raise InvalidInput("The engine is closed.", hint="Load the model again.")
-        meter = Meter(self._clock)
-        choosing = resolve(
-            strategy,
-            verifier,
-            calibration,
-            risk,
-            answer_format,
-            sampling,
-            decode,
+        meter = Meter(self._clock, None if self._meters is None else self._meters())
+        self._check_open()
+        posed = pose(
+            prompt,
+            self._asking,
+            self._knowledge,
             self.session.capabilities,
+            budget=budget,
+            sampling=sampling,
+            system=system,
+            answer_format=answer_format,
+            decode=decode,
+            strategy=strategy,
+            verifier=verifier,
+            calibration=calibration,
+            risk=risk,
+            power=power,
+            target=target,
+            cost_of_pass=cost_of_pass,
+            task=task,
+            explain=explain,
         )
-        messages = _messages(prompt, system)
-        tokens = encode_chat(self.tokenizer, self._template, messages)
-        meter.prompt_tokens = len(tokens)
-        host, considered = self._choose(tokens, budget, sampling, decode, choosing, meter.began)
-        controller = Controller(budget, CostModel(host.times), self._clock, meter.began)
-        # A step ends where its text does, so that a pass draws one token of it.
-        alone = None if choosing.steps else host.lone.make(decode)
+        hosts = self._hosts_for(posed)
+        chosen = self._chosen(posed, hosts)
+        host = next((host for host in hosts if chosen and host.runtime == chosen.runtime), hosts[0])
+        if chosen is not None:
+            posed = posed.narrowed(chosen)
+        alone = None if posed.choosing.steps else host.lone.make(posed.wishes.decode)
         if isinstance(alone, SpeculativeDecoder):
             meter.speculation = alone.summary
         elif alone is not None:
             meter.early_exits = alone.summary
-        drafts = isinstance(alone, SpeculativeDecoder)
-        request = self._request(tokens, sampling, host, host.session.info, drafts, choosing)
-        plan = controller.make_plan(replace(request, considered=considered))
+        place = self._place(host, host.session.info)
+        cost, [asked] = place.cost, posed.approaches
+        tokens = posed.prompts[asked.approach]
+        meter.prompt_tokens = len(tokens)
+        controller = Controller(
+            posed.terms.budget, cost, self._clock, meter.began, lengths=asked.lengths, joules=meter.joules
+        )
+        plan = controller.make_plan(request_for(posed, place, self._memory_free()))
+        if chosen is not None:
+            plan = replace(plan, considered=chosen.considered, candidates=chosen.candidates)
+        sampling = posed.wishes.sampling
+        if plan.temperature is not None:
+            sampling = replace(sampling, temperature=plan.temperature)
+        key = length_key(posed.wishes, asked.approach)
+        messages = self._asking.messages(posed.messages, asked.approach)
+        template = self._asking.template_for(asked.approach)
         question = Question(
-            text=messages[-1].content,
+            text=posed.messages[-1].content,
             tokens=tokens,
             model=self.model,
-            budget=budget,
+            budget=posed.terms.budget,
             sampling=sampling,
-            choosing=choosing,
+            choosing=posed.choosing,
             plan=plan,
             tokenizer=self.tokenizer,
             session=host.session,
             alone=alone,
-            judge=Judge(self.tokenizer, self._template, messages, tokens),
+            judge=Judge(self.tokenizer, template, messages, tokens),
             controller=controller,
             meter=meter,
             clock=self._clock,
-            cancel=cancel,
+            cancel=cancel or Cancellation(),
             closed=lambda: self._closed,
-            ended=self._lengths.extend,
+            ended=lambda lengths: self._knowledge.learn(key, lengths, ended=True),
+            known=Known(host.times, place.power, 1.0, asked.lengths),
+            watcher=watcher,
         )
         # A generator: what was wrong was said at the call.
-        return compute(question)
+        noting = None if self._uses is None else Noting(self._uses, host, posed.terms.state)
+        if noting is not None:
+            cost.observer = noting.observe
+        return self._concluding(question, key, noting)
+
+    def plan(self, prompt: Prompt, **asked: Any) -> Plan:
+        """Return the plan that `answer` would begin with, with everything that it was chosen among; compute nothing.
+
+        asked: the arguments of `answer` but for `cancel` and `watcher`. Raises what `answer` does before it computes.
+        """
+        self._check_open()
+        posed = pose(prompt, self._asking, self._knowledge, self.session.capabilities, explain=True, **asked)
+        places = [self._place(host, self.session.info) for host in self._hosts_for(posed)]
+        return choose(posed, places, self._memory_free())
+
+    def know(
+        self,
+        device: DeviceProfile | None = None,
+        success: SuccessFinder | None = None,
+        meters: MeterFactory | None = None,
+    ) -> None:
+        """Take in what is known of the device, of the model's success, and how joules are counted, from now on."""
+        self._knowledge.device, self._knowledge.success = device, success
+        self._meters = meters
+
+    def assume(self, state: PowerState) -> None:
+        """Take it that the device is in this power state from now on, whatever the system says."""
+        from edgetts.energy.state import Power
+
+        self._knowledge.state = lambda: Power(state, "assumed")
+
+    def learn(self, uses: UseLog) -> None:
+        """Correct the speeds by earlier uses of this device, and write down what each answer takes from now on."""
+        from edgetts.use.learning import learned
+
+        self._uses = uses
+        for host in self.hosts:
+            if host.speed is not None:
+                host.times = learned(host.speed.times, uses.read(mark=host.speed.mark))
 
     def close(self) -> None:
         """Release the model. Closing twice does nothing; answers under way fail with InvalidInput."""
@@ -247,71 +348,48 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _choose(
-        self,
-        tokens: list[int],
-        budget: Budget,
-        sampling: SamplingParams,
-        decode: DecodeParams,
-        choosing: Choosing,
-        began: float,
-    ) -> tuple[Host, dict[str, float]]:
-        """Return the runtime to answer with, and the seconds predicted for each there is a choice of."""
-        hosts = [host for host in self.hosts if host.can(decode)]
-        if len(hosts) < 2:
-            return (hosts or self.hosts)[0], {}
-        drafts = decode.mode != "plain" and decode.early_exit is None
-        offers: dict[str, Offer] = {}
-        for host in hosts:
-            # A runtime that is not open yet has the same model.
-            request = self._request(tokens, sampling, host, self.session.info, drafts, choosing)
-            controller = Controller(budget, CostModel(host.times), self._clock, began + host.opening)
-            offers[host.runtime] = Offer(host.runtime, controller.make_plan(request), host.opening)
-        chosen = best_offer(list(offers.values()))
-        considered = {runtime: round(offer.seconds, 3) for runtime, offer in offers.items()}
-        return next(host for host in hosts if host.runtime == chosen.runtime), considered
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidInput("The engine is closed.", hint="Load the model again.")
 
-    def _request(
-        self,
-        tokens: list[int],
-        sampling: SamplingParams,
-        host: Host,
-        info: SessionInfo,
-        drafts: bool,
-        choosing: Choosing,
-    ) -> Request:
-        room = info.context - len(tokens)
-        if room < 1:
-            raise PromptTooLong(
-                f"The prompt has {len(tokens)} tokens, but the model's context holds {info.context} "
-                "with at least one of the answer.",
-                hint="Shorten the prompt.",
-            )
-        return Request(
-            prompt=len(tokens),
-            room=room,
-            expected=self._expected_length(),
-            max_tokens=sampling.max_tokens,
-            bytes_per_token=info.bytes_per_token,
-            memory_free=self._memory_free(),
-            parallel=self.session.capabilities.parallel,
+    def _hosts_for(self, posed: Posed) -> Sequence[Host]:
+        """Return the runtimes that can decode as is asked; the first where none can, which says why not."""
+        return [host for host in self.hosts if host.can(posed.wishes.decode)] or self.hosts[:1]
+
+    def _chosen(self, posed: Posed, hosts: Sequence[Host]) -> Plan | None:
+        """Return the plan of the best runtime and way of asking; None where there is no choice of them."""
+        if len(hosts) * len(posed.approaches) < 2:
+            return None
+        # A runtime that is not open yet has the same model.
+        places = [self._place(host, self.session.info) for host in hosts]
+        return choose(posed, places, self._memory_free())
+
+    def _place(self, host: Host, info: SessionInfo) -> Place:
+        device = self._knowledge.device
+        measured = None if host.speed is None else host.speed.power
+        return Place(
             runtime=host.runtime,
-            seconds=None,
-            deterministic=sampling.temperature == 0,
-            tokens_per_pass=_TOKENS_PER_PASS if drafts else 1.0,
-            gain=lone_gain(host.times, host.guess_rate) if drafts else 1.0,
-            strategy=choosing.strategy.name,
-            named=choosing.named,
-            most=choosing.strategy.most,
-            stops=choosing.strategy.stops,
-            steps=choosing.steps,
-            judging=_QUESTION if choosing.scorer is not None and choosing.scorer.judges else 0,
+            times=host.times,
+            context=info.context,
+            bytes_per_token=info.bytes_per_token,
+            parallel=self.session.capabilities.parallel,
+            opening=host.opening,
+            guess_rate=host.guess_rate,
+            power=measured if measured is not None or device is None else device.power,
+            drift=host.drift,
         )
 
-    def _expected_length(self) -> int:
-        """Return the typical length of this engine's recent answers, drawn towards the first guess."""
-        seen = list(self._lengths)
-        return round((_GUESS_WEIGHT * _TYPICAL_LENGTH + sum(seen)) / (_GUESS_WEIGHT + len(seen)))
+    def _concluding(self, question: Question, key: str, noting: Noting | None) -> Iterator[Event]:
+        """Compute; learn from the samples that a limit cut, and add what was decided to the answer."""
+        for event in compute(question):
+            if isinstance(event, Finished):
+                answer = event.answer
+                cut = [len(sample.tokens) for sample in answer.samples if not sample.complete]
+                self._knowledge.learn(key, cut, ended=False)
+                if noting is not None:
+                    noting.write(answer)
+                event = Finished(replace(answer, decisions=tuple(question.controller.decisions)))
+            yield event
 
 
 def load(
@@ -339,9 +417,11 @@ def load(
     ...); auto takes those runtimes that have them. Raises ModelNotFound, ModelFileError, DownloadError,
     StorageError, InvalidInput, MissingExtra.
     """
+    from edgetts.answering.lookout import Lookout
     from edgetts.bundle import TrustRecord
     from edgetts.loading import find_draft, find_forms, open_engine
     from edgetts.store.home import find_home
+    from edgetts.use.log import open_log
 
     say = notify or (lambda sentence: None)
     bundle, gguf = find_forms(
@@ -356,16 +436,25 @@ def load(
         home=home,
     )
     cache = find_home(home).root
-    return open_engine(
+    around = Lookout(cache, say)  # while the weights are read
+    engine = open_engine(
         bundle,
         gguf=gguf,
         draft=None if draft_model is None else find_draft(draft_model, offline, progress, say, home),
         trust=TrustRecord(cache / "trust"),
-        times=cache / "steps",
+        profiles=cache / "profiles",
         measure=measure,
         notify=say,
         options=options,
     )
+    try:
+        engine.know(*around.found(engine.model))
+        if (uses := open_log(cache, os.environ)) is not None:
+            engine.learn(uses)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
 
 
 def available_memory() -> int:
@@ -373,21 +462,3 @@ def available_memory() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available * 0.8)
-
-
-def _messages(prompt: Prompt, system: str | None) -> list[Message]:
-    if isinstance(prompt, str):
-        if not prompt.strip():
-            raise InvalidInput("The prompt is empty.", hint="Ask something.")
-        messages = [Message("user", prompt)]
-    else:
-        messages = list(prompt)
-        if not messages:
-            raise InvalidInput("There are no messages.", hint="Pass at least one from the user.")
-        if not all(isinstance(message, Message) for message in messages):
-            raise InvalidInput(
-                "A chat's messages must be edgetts.Message.", hint="For example: Message('user', 'Hello')."
-            )
-        if not messages[-1].content.strip():
-            raise InvalidInput("The last message is empty.", hint="Ask something.")
-    return [Message("system", system), *messages] if system else messages

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from edgetts.control.cost.drift import Drift
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.lone import LoneDecoding
 from edgetts.decoding.session import Session
 from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, ModelDrafter, NgramDrafter
 from edgetts.errors import InvalidInput
 from edgetts.profiles.curves import StepTimes
+from edgetts.profiles.speed import SpeedProfile
 from edgetts.types import DecodeParams
 
 
@@ -26,9 +28,14 @@ class Host:
         opener: Callable[[], Session],
         guessers: Guessers | None = None,
         draft_model: DraftModel | None = None,
+        speed: SpeedProfile | None = None,
     ) -> None:
         self.runtime = runtime
         self.times = times
+        self.speed = speed
+        """What else was measured of the model on this runtime; None where nothing was."""
+        self.drift = Drift(times.spread, clock)
+        """How answers so far compare with the curve; what was measured stays as it is."""
         self._clock = clock
         self._opener = opener
         self._guessers = guessers

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,10 @@ from edgetts.engine import Engine
 from edgetts.errors import EdgettsError, InvalidInput, MissingExtra, UnsupportedModel
 from edgetts.host import Host
 from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
-from edgetts.profiles.steps import ReadsPromptsTwoWays, StepTimesStore, fingerprint, measure_steps
+from edgetts.profiles.fingerprint import describe, mark_of
+from edgetts.profiles.measuring.first_use import ReadsPromptsTwoWays, measure_steps
+from edgetts.profiles.speed import Made, SpeedProfile
+from edgetts.profiles.store import ProfileStore
 from edgetts.runtimes import (
     AUTO,
     RUNTIMES,
@@ -111,19 +116,19 @@ def open_engine(
     gguf: Gguf | None = None,
     draft: Gguf | None = None,
     trust: TrustRecord | None = None,
-    times: Path | None = None,
+    profiles: Path | None = None,
     measure: bool = True,
     notify: Callable[[str], None] = lambda sentence: None,
     options: Mapping[str, Any] | None = None,
 ) -> Engine:
-    """Open a bundle directory, a GGUF file, or the same model as both. `times`: where measured curves are kept."""
+    """Open a bundle directory, a GGUF file, or the same model as both. `profiles`: where what was measured is kept."""
     options = dict(options or {})
+    store = ProfileStore(profiles, notify) if profiles is not None else None
     forms: list[_Form] = []
     if bundle is not None:
-        forms.append(_bundle_form(bundle, trust, options))
+        forms.append(_bundle_form(bundle, trust, options, store))
     if gguf is not None:
-        forms.append(_gguf_form(gguf, options))
-    store = StepTimesStore(times) if times is not None else None
+        forms.append(_gguf_form(gguf, options, store))
     loaded: list[Tokenizer | BaseException] = []
 
     def load_tokenizer() -> None:
@@ -154,18 +159,20 @@ def open_engine(
             session,
             tokenizer,
             ChatTemplate.for_tokenizer(tokenizer),
-            times=opened.times,
+            times=_times(opened.speed),
+            speed=opened.speed,
             guessers=opened.form.guessers,
             draft_model=drafting,
             others=[
                 Host(
                     form.runtime,
-                    known,
+                    _times(speed),
                     time.perf_counter,
-                    opener=_opener(form, known),
+                    opener=_opener(form, _times(speed)),
                     guessers=form.guessers,
+                    speed=speed,
                 )
-                for form, known in opened.others
+                for form, speed in opened.others
             ],
         )
     except BaseException:
@@ -197,10 +204,14 @@ def _open_draft(draft: Gguf, session: Session, tokenizer: Tokenizer, options: di
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A model as one runtime opens it. mark: identifies it, the runtime and the machine."""
+    """A model as one runtime opens it. facts: what identifies it, the runtime and the machine.
+
+    stored: what was measured of it before, where that holds here.
+    """
 
     runtime: str
-    mark: str
+    facts: Mapping[str, str]
+    stored: SpeedProfile | None
     open: Callable[[], Session]
     guessers: Guessers | None
     chooses_prompts: bool = False
@@ -211,59 +222,87 @@ class _Form:
 class _Opened:
     form: _Form
     session: Session
-    times: StepTimes
-    others: list[tuple[_Form, StepTimes]]
+    speed: SpeedProfile | None
+    others: list[tuple[_Form, SpeedProfile | None]]
 
 
-def _bundle_form(bundle: Path, trust: TrustRecord | None, options: dict[str, Any]) -> _Form:
+def _bundle_form(
+    bundle: Path, trust: TrustRecord | None, options: dict[str, Any], store: ProfileStore | None
+) -> _Form:
+    facts = facts_of("onnx", read_manifest(bundle).files[WEIGHTS], options)
+    stored = _stored(facts, store)
+    settings = _with_best_threads(options, stored)
     return _Form(
         "onnx",
-        _mark("onnx", lambda: read_manifest(bundle).files[WEIGHTS], options),
-        lambda: open_session("onnx", bundle, trust=trust, **options),
-        open_guessers(bundle, options.get("threads")),
+        facts,
+        stored,
+        lambda: open_session("onnx", bundle, trust=trust, **settings),
+        open_guessers(bundle, settings.get("threads")),
         "long_prompt" not in options,
     )
 
 
-def _gguf_form(gguf: Gguf, options: dict[str, Any]) -> _Form:
+def _gguf_form(gguf: Gguf, options: dict[str, Any], store: ProfileStore | None) -> _Form:
+    facts = facts_of("llamacpp", gguf.identity, options)
+    stored = _stored(facts, store)
+    settings = _with_best_threads(options, stored)
+
     def opened() -> Session:
-        session = open_session("llamacpp", gguf.file, trusted=gguf.trusted, name=gguf.name, **options)
+        session = open_session("llamacpp", gguf.file, trusted=gguf.trusted, name=gguf.name, **settings)
         if not gguf.trusted:
             gguf.remember_it_loads()
         return session
 
-    return _Form("llamacpp", _mark("llamacpp", lambda: gguf.identity, options), opened, None)
+    return _Form("llamacpp", facts, stored, opened, None)
 
 
-def _mark(runtime: str, weights: Callable[[], str], options: dict[str, Any]) -> str:
-    return fingerprint(
-        weights=weights(),
+def facts_of(runtime: str, weights: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a measurement of a model holds for. weights: the hash of its file; options: those the user named."""
+    return describe(
+        weights=weights,
         runtime=runtime,
         version=version(RUNTIMES[runtime].distribution),
         cores=physical_cores(),
-        options=options,
+        options=dict(options),
     )
+
+
+def _stored(facts: Mapping[str, str], store: ProfileStore | None) -> SpeedProfile | None:
+    return None if store is None else store.get(mark_of(facts), facts)
+
+
+def _with_best_threads(options: dict[str, Any], stored: SpeedProfile | None) -> dict[str, Any]:
+    """Add the number of threads that a stored curve was measured with, where the user named none."""
+    if stored is None or not stored.run_threads or "threads" in options:
+        return options
+    return {**options, "threads": stored.run_threads}
+
+
+def _times(speed: SpeedProfile | None) -> StepTimes:
+    return DEFAULT_TIMES if speed is None else speed.times
 
 
 def _open_fastest(
     forms: list[_Form],
-    store: StepTimesStore | None,
+    store: ProfileStore | None,
     measure: bool,
     notify: Callable[[str], None],
 ) -> _Opened:
     """Open the form that decodes a sample alone fastest, after those that were never measured have been."""
-    known: dict[str, StepTimes] = {}
+    known: dict[str, SpeedProfile | None] = {}
     open_now: tuple[_Form, Session] | None = None
     for form in list(forms):
-        stored = store.get(form.mark) if store is not None else None
-        if stored is None and measure:
+        speed = form.stored
+        if speed is None and measure:
+            if store is not None and (outdated := store.outdated(form.facts)):
+                notify(outdated)
             notify(f"Measuring how fast this device runs the model on {form.runtime} (once).")
             quiet = cores_busy_elsewhere() < 1
             if open_now is not None:
                 open_now[1].close()  # measured beside another one's threads, it would look slower
                 open_now = None
             try:
-                open_now, stored = _measured(form)
+                open_now, speed = _measured(form)
             except EdgettsError as error:
                 if len(forms) == 1:
                     raise
@@ -273,20 +312,20 @@ def _open_fastest(
             if not quiet:
                 notify("Other programs keep the processor busy, so it will be measured again next time.")
             elif store is not None:
-                store.put(form.mark, stored)
-        known[form.mark] = stored or DEFAULT_TIMES
-    first = min(forms, key=lambda form: _alone(known[form.mark]))
+                store.put(speed)
+        known[form.runtime] = speed
+    first = min(forms, key=lambda form: _alone(_times(known[form.runtime])))
     if open_now is None or open_now[0] is not first:
         if open_now is not None:
             open_now[1].close()
-        open_now = first, _opener(first, known[first.mark])()
+        open_now = first, _opener(first, _times(known[first.runtime]))()
     session = open_now[1]
-    _settle_prompts(first, session, known[first.mark])
-    others = [(form, known[form.mark]) for form in forms if form is not first]
-    return _Opened(first, session, known[first.mark], others)
+    _settle_prompts(first, session, _times(known[first.runtime]))
+    others = [(form, known[form.runtime]) for form in forms if form is not first]
+    return _Opened(first, session, known[first.runtime], others)
 
 
-def _measured(form: _Form) -> tuple[tuple[_Form, Session], StepTimes]:
+def _measured(form: _Form) -> tuple[tuple[_Form, Session], SpeedProfile]:
     began = time.perf_counter()
     session = form.open()
     opening = time.perf_counter() - began
@@ -295,7 +334,23 @@ def _measured(form: _Form) -> tuple[tuple[_Form, Session], StepTimes]:
     except BaseException:
         session.close()
         raise
-    return (form, session), replace(times, opening=opening)
+    speed = SpeedProfile(
+        mark=mark_of(form.facts),
+        model=session.info.model,
+        runtime=form.runtime,
+        facts=form.facts,
+        made=Made(times.date or date.today().isoformat(), "first-use", _versions(form)),
+        times=replace(times, opening=opening),
+    )
+    return (form, session), speed
+
+
+def _versions(form: _Form) -> dict[str, str]:
+    return {
+        "edgetts": version("edgetts"),
+        "python": platform.python_version(),
+        RUNTIMES[form.runtime].distribution: form.facts["version"],
+    }
 
 
 def _opener(form: _Form, times: StepTimes) -> Callable[[], Session]:

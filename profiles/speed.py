@@ -14,11 +14,15 @@ Scope = Literal["first-use", "quick", "full"]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """When and with what a profile was measured. versions: of edgetts, Python, the runtime."""
+    """When and with what a profile was measured. versions: of edgetts, Python, the runtime.
+
+    earlier: the days of parts that were measured at another time than the rest, by name.
+    """
 
     date: str
     scope: Scope
     versions: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class SpeedProfile:
     """mark: the fingerprint of machine, model, runtime, its version and options, that all of this holds for.
 
     facts: what the fingerprint is of, in words, for people and for comparison. threads: seconds of a plain pass by how many
-    threads run it. power: where a meter measured it while the model ran.
+    threads run it. run_threads: threads that `times` was measured with, where measuring chose them because the
+    user named none; 0 is the runtime's own choice. power: where a meter measured it while the model ran.
     """
 
     mark: str
@@ -69,3 +74,4 @@ class SpeedProfile:
     guessing: tuple[Guessing, ...] = ()
     sustained: Sustained | None = None
     power: PowerDraw | None = None
+    run_threads: int = 0

@@ -19,14 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgetts.budget import Budget
-from edgetts.control.planning.choice import Offer, best_offer, lone_gain
+from edgetts.control.planning.choice import best_plan, lone_gain
+from edgetts.control.planning.objective import Objective
 from edgetts.decoding.session import Session
 from edgetts.engine import Engine
 from edgetts.errors import InvalidInput
 from edgetts.host import Host
+from edgetts.interval import Interval
 from edgetts.profiles.curves import StepTimes
 from edgetts.tokenizer import Tokenizer
-from edgetts.types import DecodeParams, LeaveEarly, Plan, SamplingParams
+from edgetts.types import Considered, DecodeParams, LeaveEarly, Plan, SamplingParams
 
 # One is fast alone and pays for every further sample, the other hardly.
 NARROW = StepTimes((1, 8), (0.01, 0.08), 1000.0, "measured")
@@ -92,17 +94,37 @@ def test_a_runtime_without_the_guesser_that_is_named_is_not_taken(tiny_tokenizer
 @given(
     samples=st.lists(st.integers(1, 16), min_size=1, max_size=4),
     seconds=st.lists(st.floats(0.1, 100.0), min_size=4, max_size=4),
-    opening=st.lists(st.floats(0.0, 10.0), min_size=4, max_size=4),
+    right=st.none() | st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4),
 )
-def test_no_other_offer_has_more_samples_or_as_many_sooner(
-    samples: list[int], seconds: list[float], opening: list[float]
+def test_no_other_plan_is_worth_more_or_as_much_sooner(
+    samples: list[int], seconds: list[float], right: list[float] | None
 ) -> None:
-    offers = [
-        Offer(str(i), Plan(str(i), "single", count, 1, 1, 10, "", seconds[i]), opening[i])
-        for i, count in enumerate(samples)
-    ]
-    best = best_offer(offers)
-    assert all((best.plan.samples, -best.seconds) >= (other.plan.samples, -other.seconds) for other in offers)
+    plans = []
+    for i, count in enumerate(samples):
+        success = None if right is None else Interval(right[i], 0.0, 1.0, 0.9)
+        one = Considered(f"plan {i}", success=success)
+        plans.append(
+            Plan(str(i), "single", count, 1, 1, 10, "", seconds[i], success=success, candidates=(one,))
+        )
+    best = best_plan(plans, Objective())
+    for i, other in enumerate(plans):
+        if right is None:  # nothing is known of what samples are worth: as many as there can be
+            assert (best.samples, -(best.predicted_seconds or 0)) >= (other.samples, -seconds[i])
+        else:
+            assert best.success is not None
+            assert (best.success.value, -(best.predicted_seconds or 0)) >= (right[i], -seconds[i])
+    assert {one.what for one in best.candidates} == {f"plan {i}" for i in range(len(plans))}
+    assert [one.reason == "" for one in best.candidates] == [True, *[False] * (len(plans) - 1)]
+
+
+def test_a_plan_that_keeps_the_limits_goes_before_one_that_does_not() -> None:
+    kept = Plan("slow", "single", 1, 1, 1, 10, "", 9.0, candidates=(Considered("slow"),))
+    broken = Plan(
+        "fast", "vote", 8, 8, 1, 10, "", 1.0, candidates=(Considered("fast", "too much", fits=False),)
+    )
+    best = best_plan([broken, kept], Objective())
+    assert best.runtime == "slow"
+    assert best.considered == {"fast": 1.0, "slow": 9.0}
 
 
 @given(right=st.floats(0.0, 1.0), wider=st.floats(1.0, 8.0))

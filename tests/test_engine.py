@@ -23,13 +23,20 @@ from fakes_engine import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny import CHAT_TEMPLATE, END, END_OF_TEXT
 
 from edgetts import Answer, Budget, Cancellation, Message, SamplingParams
+from edgetts.chat import ChatTemplate
+from edgetts.control.success.model import Attempt
 from edgetts.decoding.session import Branch, Logits
+from edgetts.energy.state import Power
 from edgetts.engine import Engine
 from edgetts.errors import InvalidInput, InvalidLogits, OutOfMemory, PromptTooLong
+from edgetts.interval import Interval
 from edgetts.loading import open_engine
 from edgetts.profiles.curves import StepTimes
+from edgetts.profiles.device import DefaultBudget, DeviceProfile, PowerDraw, Processor
+from edgetts.profiles.figure import Figure
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import SPREAD_TEMPERATURE, Event, Finished, PlanMade, SampleDone, TextDelta
 
@@ -515,3 +522,154 @@ def test_a_fork_that_does_not_fit_is_an_error_that_frees_the_prompt(tiny_tokeniz
     with pytest.raises(OutOfMemory):
         scripted_engine(tiny_tokenizer, session).answer("Hello", budget=Budget(samples=8))
     assert session.live == []
+
+
+# What the device and earlier answers say
+
+WATTS = PowerDraw(Figure(2.0, "modelled"), Figure(12.0, "modelled"))
+SLOW = StepTimes((1, 8), (10.0, 20.0), 50.0, "measured")
+
+
+def device() -> DeviceProfile:
+    table: dict[Any, Any] = {
+        "balanced": {"mains": DefaultBudget(), "low": DefaultBudget(seconds=900.0, max_tokens=9)},
+        "performance": {"mains": DefaultBudget(samples=4)},
+        "saver": {"mains": DefaultBudget(joules=500.0)},
+    }
+    one = Figure(1e9, "modelled")
+    return DeviceProfile("box", "A box", "modelled", one, Processor("box", 2, one, one), WATTS, None, table)
+
+
+class Guess:
+    """A success model that is surer of more samples, and notes what it was asked of."""
+
+    task, provenance = "sums", "measured on 5 questions of sums"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str | None, str]] = []
+
+    def __call__(self, task: str | None, answer_format: str) -> Guess:
+        self.asked.append((task, answer_format))
+        return self
+
+    def predict(self, attempt: Attempt) -> Interval:
+        value = 0.6 if attempt.approach == "direct" else min(0.5 + 0.05 * attempt.samples, 0.9)
+        return Interval(value, 0.0, 1.0, 0.9)
+
+
+def informed(
+    tokenizer: Tokenizer, *scripts: bytes, state: Any = "mains", template: str = CHAT_TEMPLATE
+) -> tuple[Engine, ScriptedSession, Guess]:
+    clock, guess = FakeClock(), Guess()
+    session = ScriptedSession(scripts, clock=clock, times=SLOW)
+    engine = Engine(
+        session,
+        tokenizer,
+        ChatTemplate(template, bos_text=END_OF_TEXT, eos_text=END),
+        times=SLOW,
+        clock=clock,
+        memory_free=lambda: 1 << 40,
+        device=device(),
+        success=guess,
+        power=lambda: Power(state, "the test says so"),
+    )
+    return engine, session, guess
+
+
+def test_without_limits_the_mode_and_the_state_of_the_device_say_what_may_be_spent(
+    tiny_tokenizer: Tokenizer,
+) -> None:
+    engine, _, guess = informed(tiny_tokenizer, *[b"5"] * 20)
+    usual = engine.answer("How many?")
+    assert (usual.plan.samples, usual.plan.power) == (1, "balanced, mains: the test says so")
+    assert guess.asked == []  # nothing to choose
+    assert engine.answer("How many?", power="performance").plan.samples > 1
+    low, _, _ = informed(tiny_tokenizer, ENDLESS, state="low")
+    answer = low.answer("How many?")
+    assert (answer.plan.max_tokens, answer.budget["seconds"]) == (9, 900.0)
+    assert [(len(s.tokens), s.finish_reason) for s in answer.samples] == [(9, "length")]
+    # Who sets a limit is not limited by the device's table.
+    own = low.plan("How many?", budget=Budget(samples=3))
+    assert (own.samples, own.max_tokens) == (3, 1024)
+
+
+def test_joules_are_a_limit_where_the_watts_are_known(tiny_tokenizer: Tokenizer) -> None:
+    engine, session, _ = informed(tiny_tokenizer, *[ENDLESS] * 20)
+    answer = engine.answer("How many?", budget=Budget(joules=6000.0))
+    assert answer.stop_reason == "joules"
+    assert session.clock() - 1000.0 <= 6000 / 12 + 20
+    assert answer.plan.joules is not None
+    assert answer.plan.joules.high <= 6000
+    saver = engine.plan("How many?", power="saver")
+    assert saver.joules is not None
+    assert saver.joules.high <= 500
+
+
+def test_a_target_takes_as_many_samples_as_reach_it(tiny_tokenizer: Tokenizer) -> None:
+    engine, _, guess = informed(tiny_tokenizer, *[b"5"] * 20)
+    answer = engine.answer("How many?", target=0.7, task="sums", answer_format="number:km")
+    # Costs are predicted over scenarios, in which one sample more may look as cheap.
+    assert answer.plan.samples in (4, 5)
+    assert answer.plan.success is not None
+    assert 0.7 <= answer.plan.success.value < 0.8
+    assert answer.plan.success_source == guess.provenance
+    assert set(guess.asked) == {("sums", "number:km")}
+    assert engine.plan("How many?", target=0.5).samples == 1
+
+
+def test_what_cannot_be_aimed_for_is_refused_at_the_call(tiny_tokenizer: Tokenizer) -> None:
+    engine, session, _ = informed(tiny_tokenizer, b"5")
+    for wrong in (0.0, 1.0, -1.0, float("nan"), True, "much"):
+        with pytest.raises(InvalidInput, match="target"):
+            engine.stream("Hello", target=wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="no power mode 'full'"):
+        engine.stream("Hello", power="full")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="task"):
+        engine.stream("Hello", task=" ")
+    plain = scripted_engine(tiny_tokenizer, ScriptedSession([b"5"]))
+    with pytest.raises(InvalidInput, match="no device profile"):
+        plain.stream("Hello", power="saver")
+    assert session.prefilled == 0
+
+
+def test_a_plan_is_what_an_answer_begins_with_and_computes_nothing(tiny_tokenizer: Tokenizer) -> None:
+    engine, session, _ = informed(tiny_tokenizer, *[b"5"] * 20)
+    asked: dict[str, Any] = {"budget": Budget(seconds=9000.0), "answer_format": "number"}
+    plan = engine.plan("How many?", **asked)
+    assert session.prefilled == 0
+    [first, *_] = engine.stream("How many?", **asked)
+    assert isinstance(first, PlanMade)
+    assert (first.plan.samples, first.plan.width, first.plan.seconds) == (
+        plan.samples,
+        plan.width,
+        plan.seconds,
+    )
+    assert len(plan.candidates) >= len(first.plan.candidates)
+    engine.close()
+    with pytest.raises(InvalidInput, match="closed"):
+        engine.plan("How many?")
+
+
+def test_a_thinking_model_in_a_hurry_is_asked_for_the_answer_alone(tiny_tokenizer: Tokenizer) -> None:
+    thinking = CHAT_TEMPLATE + "{% if enable_thinking is defined and enable_thinking is false %}NO{% endif %}"
+    first, _, _ = informed(tiny_tokenizer, *[b"5"] * 20, template=thinking)
+    patient = first.answer("How many?", budget=Budget(seconds=1e6))
+    assert patient.plan.approach == "reason"
+    second, _, _ = informed(tiny_tokenizer, *[b"5"] * 20, template=thinking)
+    hurried = second.answer("How many?", budget=Budget(seconds=400.0))
+    assert hurried.plan.approach == "direct"
+    more = hurried.usage.prompt_tokens - patient.usage.prompt_tokens
+    assert more == len(tiny_tokenizer.encode("NO", special=False))
+    assert "direct" in hurried.plan.candidates[0].what
+    # A model that does not think, and was not measured so, is never asked for less.
+    plain, _, _ = informed(tiny_tokenizer, b"5")
+    assert plain.plan("How many?", budget=Budget(seconds=200.0)).approach == "reason"
+
+
+def test_an_answer_tells_what_was_decided(tiny_tokenizer: Tokenizer) -> None:
+    engine, _, _ = informed(tiny_tokenizer, b"5", b"6", b"7")
+    answer = engine.answer("How many?", budget=Budget(samples=3))
+    assert [one.kind for one in answer.decisions][:2] == ["plan", "start"]
+    assert answer.decisions[-1].kind == "stop"
+    assert [one.at for one in answer.decisions] == sorted(one.at for one in answer.decisions)
+    json.dumps(answer.to_json(), allow_nan=False)

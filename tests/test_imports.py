@@ -83,7 +83,11 @@ WALLS = {
         "evaluation",
     ),
     "edgetts.answering": ("runtimes", "engine", "store", "export", "evaluation"),
-    "edgetts.evaluation": ("decoding", "control", "runtimes", "export", "store"),
+    "edgetts.evaluation": ("decoding", "control.controller", "control.planning", "runtimes", "export", "store"),
+    "edgetts.profiles": ("selection", "control.controller", "control.cost", "control.planning", "runtimes", "engine", "tokenizer", "chat", "export"),
+    "edgetts.energy": ("selection", "control.controller", "control.cost", "control.planning", "runtimes", "engine", "tokenizer", "chat", "decoding", "store"),
+    "edgetts.replay": ("runtimes", "engine", "export"),
+    "edgetts.use": ("selection", "runtimes", "engine", "tokenizer", "chat", "decoding"),
     "edgetts.store": ("selection", "control", "engine", "chat", "decoding", "runtimes"),
 }
 

@@ -1,11 +1,8 @@
-"""How long passes take: measured on a clock, interpolated between widths, and kept only while it is sound."""
+"""How long passes take: measured on a clock, and interpolated between widths."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from fakes_engine import ENDLESS, FakeClock, ScriptedSession
@@ -14,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgetts.decoding.session import Branch, Cancellation, Capabilities, Logits
 from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
-from edgetts.profiles.steps import WIDTHS, StepTimesStore, fingerprint, measure_steps
+from edgetts.profiles.fingerprint import fingerprint
+from edgetts.profiles.measuring.first_use import WIDTHS, measure_steps
 
 CURVE = StepTimes((1, 2, 4, 8), (1.0, 1.25, 2.0, 3.5), 40.0, "measured", "2026-01-01")
 
@@ -82,17 +80,11 @@ def test_long_prompts_are_read_exactly_unless_that_is_slower(
     assert session.exact_prompts, "measuring leaves a session as it was"
 
 
-def test_what_never_reads_exactly_is_not_made_to(tmp_path: Path) -> None:
+def test_what_never_reads_exactly_is_not_made_to() -> None:
     session = TwoWays(10.0, 40.0)
     session.exact_prompts = False
     measured(CURVE, session)
     assert not session.exact_prompts
-
-
-def test_how_prompts_are_read_is_kept(tmp_path: Path) -> None:
-    store = StepTimesStore(tmp_path)
-    store.put("a", replace(CURVE, exact_prompts=False))
-    assert store.get("a") == replace(CURVE, exact_prompts=False)
 
 
 def test_the_curve_is_exact_where_measured_and_linear_between_and_beyond() -> None:
@@ -115,57 +107,6 @@ def test_the_default_is_slow_so_that_deadlines_are_kept() -> None:
     assert DEFAULT_TIMES.source == "default"
     assert DEFAULT_TIMES.at(1) >= 0.05
     assert DEFAULT_TIMES.provenance == "default"
-
-
-def test_what_is_put_is_what_is_got(tmp_path: Path) -> None:
-    store = StepTimesStore(tmp_path / "not" / "yet")
-    assert store.get("a") is None
-    store.put("a", CURVE)
-    assert store.get("a") == CURVE
-    assert store.get("b") is None
-    store.put("a", DEFAULT_TIMES)
-    assert [path.name for path in (tmp_path / "not" / "yet").iterdir()] == ["a.json"]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "",
-        "[]",
-        "null",
-        "{",
-        '{"format": 2}',
-        {"format": 5},
-        {"widths": []},
-        {"widths": [1, 2]},
-        {"seconds": [1.0, 1.0, 1.0, 0.0]},
-        {"seconds": [1.0, 1.0, 1.0, -2.0]},
-        {"seconds": [1.0, 1.0, 1.0, "x"]},
-        {"seconds": None},
-        {"prefill_rate": 0},
-        {"prefill_rate": None},
-    ],
-)
-def test_what_is_damaged_is_as_if_it_was_not_there(tmp_path: Path, damage: str | dict[str, object]) -> None:
-    store = StepTimesStore(tmp_path)
-    store.put("a", CURVE)
-    file = tmp_path / "a.json"
-    if isinstance(damage, dict):
-        damage = json.dumps(json.loads(file.read_text()) | damage)
-    file.write_text(damage)
-    assert store.get("a") is None
-
-
-def test_bytes_that_are_no_text_are_as_if_nothing_was_there(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_bytes(b"\xff\xfe{")
-    assert StepTimesStore(tmp_path).get("a") is None
-
-
-def test_a_store_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    store = StepTimesStore(tmp_path / "file")
-    store.put("a", CURVE)
-    assert store.get("a") is None
 
 
 def test_a_fingerprint_tells_facts_apart_and_is_a_file_name() -> None:

@@ -38,16 +38,19 @@ def draw(run: Run, move: Draw, *, all_there_is: bool) -> Iterator[Event]:
         if run.cancelled():
             run.stop = "cancelled"
             return
-        remaining = total - len(texts.samples)
+        if move.prune is not None and passes and passes % _LOOK == 0:
+            yield from _prune(run, move.prune)
+        # What this move leaves of the plan's samples, another may draw: a rule ends all of them.
+        remaining = plan.samples - len(texts.samples)
         if move.stop is not None and remaining > 0 and len(texts.samples) > before:
             said = move.stop.stop(texts.votes(), remaining)
             if said is not None:
                 run.stop, run.detail = "decided", said
                 return
-        if move.prune is not None and passes and passes % _LOOK == 0:
-            yield from _prune(run, move.prune)
         running = {i: len(decoder.traces[i].tokens) for i in decoder.active}
-        directive = controller.direct(running, _begun(run), run.spent, decoder.widest, total)
+        directive = controller.direct(
+            running, _begun(run), run.spent, decoder.widest, total, closing=run.closing
+        )
         for sample in directive.cut:
             decoder.end(sample, directive.reason)
         if directive.cut and controller.plan is not plan:
@@ -57,6 +60,8 @@ def draw(run: Run, move: Draw, *, all_there_is: bool) -> Iterator[Event]:
             # That everything wanted is there ends a draw, not the search.
             run.stop = None if directive.stop == "complete" else directive.stop
             return
+        if directive.conclude:
+            run.conclude(directive.reason)
         start, most = directive.start, directive.most
 
 
@@ -68,7 +73,7 @@ def _begun(run: Run) -> int:
 def _prune(run: Run, rule: Pruning) -> Iterator[Event]:
     """End the samples that are not worth going on with; yield them."""
     traces = run.decoder.traces
-    running = [Running(i, traces[i].tokens, traces[i].logprobs) for i in run.decoder.active]
+    running = [Running(i, traces[i].tokens, traces[i].logprobs, run.text(i)) for i in run.decoder.active]
     ended = [Running(i, traces[i].tokens, traces[i].logprobs) for i in sorted(run.texts.samples)]
     for sample in sorted(rule.prune(running, ended) & set(run.decoder.active)):
         run.decoder.end(sample, "pruned")

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from edgetts.answering.choosing import Choosing
 from edgetts.answering.drawing import draw
-from edgetts.answering.growing import grow
 from edgetts.answering.run import Run
 from edgetts.errors import InvalidInput
 from edgetts.selection.aggregation import Tally, Vote
@@ -20,6 +19,7 @@ _CUT_BY: dict[StopReason, FinishReason] = {
     "decided": "pruned",
     "deadline": "deadline",
     "tokens": "budget",
+    "joules": "budget",
     "cancelled": "cancelled",
 }
 
@@ -41,7 +41,7 @@ def follow(run: Run, search: Search, choosing: Choosing) -> Iterator[Event]:
                 hint="Give it a splitter.",
             )
         else:
-            nodes = yield from grow(run, move, splitter, scored=choosing.scorer is not None)
+            nodes = yield from run.grow(move, splitter, scored=choosing.scorer is not None)
         if run.stop is None and run.cancelled():
             run.stop = "cancelled"
         if run.stop is not None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from edgetts.answering.run import Run
 from edgetts.decoding.trace import TokenDrawn
 from edgetts.errors import InvalidInput
 from edgetts.selection.search.splitter import StepSplitter
 from edgetts.selection.search.tree import ROOT, Grow, Node
 from edgetts.types import Event, StepsTaken
 
+if TYPE_CHECKING:
+    from edgetts.answering.live import LiveRun
+
 # What is thought of a partial answer that could not be scored.
 _UNKNOWN = 0.5
 
 
-def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Generator[Event, None, list[Node]]:
+def grow(
+    run: LiveRun, move: Grow, splitter: StepSplitter, *, scored: bool
+) -> Generator[Event, None, list[Node]]:
     """Continue nodes by one step; return their children, in order, those that ended included.
 
     Fewer where the budget ended first. Raises InvalidInput for a node that cannot be grown.
@@ -89,7 +94,7 @@ def grow(run: Run, move: Grow, splitter: StepSplitter, *, scored: bool) -> Gener
     return nodes
 
 
-def _check(run: Run, move: Grow) -> None:
+def _check(run: LiveRun, move: Grow) -> None:
     """Refuse a move that a search should not have made."""
     if any(copies < 0 for copies in move.copies.values()) or set(move.copies) & move.drop:
         raise InvalidInput("The search grows a node a negative number of times, or grows and drops it.")

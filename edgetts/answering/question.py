@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 
 from edgetts.answering.choosing import Choosing
 from edgetts.answering.following import conclude, follow, shown
+from edgetts.answering.forcing import Forcing
 from edgetts.answering.judge import Judge
-from edgetts.answering.run import Run
+from edgetts.answering.live import LiveRun
 from edgetts.answering.texts import Texts
+from edgetts.answering.watching import Known, WatchedSearch, Watcher
 from edgetts.budget import Budget
 from edgetts.control.controller import Controller
 from edgetts.decoding.alone import Alone
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.session import Cancellation, Cancelled, Session
 from edgetts.meter import Meter
-from edgetts.selection.search.tree import Task
+from edgetts.selection.search.tree import Search, Task
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import (
     Answer,
@@ -58,17 +60,26 @@ class Question:
     """Whether the session was closed meanwhile, and has freed every branch."""
     ended: Callable[[Sequence[int]], None]
     """Told how long the samples were that the model ended."""
+    known: Known | None = None
+    """What the controller knows beforehand; for the watcher."""
+    watcher: Watcher | None = None
 
 
 def compute(question: Question) -> Iterator[Event]:
     """Yield the events of an answer, Finished last."""
     choosing, plan, sampling, session = question.choosing, question.plan, question.sampling, question.session
+    watcher = question.watcher
+    if watcher is not None:
+        watcher.begin(question)
     yield PlanMade(plan)
     texts = Texts(question.tokenizer, sampling, choosing, question.text)
     # All that others wrote, which may fail, is asked before there is a branch to free.
     rates = None if choosing.verifier is None else choosing.verifier.rates
     judges = choosing.scorer is not None and choosing.scorer.judges
-    search = choosing.strategy.start(Task(plan.samples, sampling.seed, rates, question.text))
+    task = Task(plan.samples, sampling.seed, rates, question.text, plan.rounds_at, plan.price)
+    search: Search = choosing.strategy.start(task)
+    if watcher is not None:
+        search = WatchedSearch(search, watcher)
     try:
         with _alarm(question) as guard:
             branch, logits = session.prefill(question.tokens, guard)
@@ -77,7 +88,10 @@ def compute(question: Question) -> Iterator[Event]:
             session.free(branch)
             raise Cancelled
     except Cancelled:
-        yield Finished(_unchosen(question, texts, "cancelled" if question.cancel.requested else "deadline"))
+        answer = _unchosen(question, texts, "cancelled" if question.cancel.requested else "deadline")
+        if watcher is not None:
+            watcher.end(question.clock(), answer, ())
+        yield Finished(answer)
         return
     decoder = ParallelDecoder(
         session,
@@ -92,7 +106,7 @@ def compute(question: Question) -> Iterator[Event]:
     )
     # Who may abstain does not show what it may take back.
     streams = plan.samples == 1 and choosing.abstention is None
-    run = Run(
+    run = LiveRun(
         texts,
         decoder,
         question.controller,
@@ -102,7 +116,11 @@ def compute(question: Question) -> Iterator[Event]:
         lambda: question.cancel.requested,
         streams=streams,
         verifier=choosing.verifier,
+        watcher=watcher,
+        forcing=None if choosing.steps else _forcing(question),
     )
+    if watcher is not None:
+        watcher.prompt_read(question.clock())
     try:
         yield from follow(run, search, choosing)
     finally:
@@ -117,6 +135,9 @@ def compute(question: Question) -> Iterator[Event]:
         answer = conclude(replace(answer, usage=usage), votes, tally, chosen, choosing)
         if not streams and answer.text:
             yield TextDelta(answer.text, chosen.index)
+    question.controller.closed()
+    if watcher is not None:
+        watcher.end(question.clock(), answer, votes)
     yield Finished(answer)
 
 
@@ -136,6 +157,18 @@ def _unchosen(question: Question, texts: Texts, stop: StopReason, detail: str = 
         model=question.model,
         budget=question.budget.to_json(),
         stop_detail=detail,
+    )
+
+
+def _forcing(question: Question) -> Forcing:
+    """Return what concludes the samples of a question that runs out of its budget."""
+    return Forcing(
+        question.tokenizer,
+        question.choosing.answer_format,
+        template=question.tokenizer.facts.chat_template or "",
+        prompt=question.tokens,
+        stops=question.sampling.stop,
+        several=question.plan.samples > 1,
     )
 
 

@@ -1,138 +1,119 @@
-"""Compute one question's answer: draw whole samples or grow steps, as the search asks and the budget allows."""
+"""What following a search needs of the samples of one question, whether a model draws them or a record has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from edgetts.answering.judge import Judge
-from edgetts.answering.texts import Texts
 from edgetts.control.controller import Controller
-from edgetts.decoding.parallel import ParallelDecoder
-from edgetts.decoding.trace import TokenDrawn
-from edgetts.errors import PromptTooLong
-from edgetts.meter import Meter
-from edgetts.selection.search.tree import Node
-from edgetts.selection.verification.verifier import Verdict, Verifier, Work
-from edgetts.types import Event, SampleDone, StopReason, TextDelta
+from edgetts.selection.aggregation import Vote
+from edgetts.selection.search.splitter import StepSplitter
+from edgetts.selection.search.tree import Grow, Node
+from edgetts.types import Event, FinishReason, Sample, StopReason
+
+if TYPE_CHECKING:
+    from edgetts.decoding.trace import TokenDrawn
 
 
-class Run:
-    """The samples of one question under way. A sample's index is its node's id."""
+class Drawing(Protocol):
+    """What a sample has drawn so far."""
 
-    def __init__(
-        self,
-        texts: Texts,
-        decoder: ParallelDecoder,
-        controller: Controller,
-        meter: Meter,
-        judge: Judge,
-        clock: Callable[[], float],
-        cancelled: Callable[[], bool],
-        *,
-        streams: bool,
-        verifier: Verifier | None = None,
-    ) -> None:
-        """streams: text is yielded as it is drawn."""
-        self.texts = texts
-        self.decoder = decoder
-        self.controller = controller
-        self.clock = clock
-        self.cancelled = cancelled
-        self.stop: StopReason | None = None
-        """Why everything ended; None while it goes on."""
-        self.lengths: list[int] = []
-        """Tokens of the samples that the model ended."""
-        self.detail = ""
-        """What the stopping rule said."""
-        self._meter = meter
-        self._judge = judge
-        self._streams = streams
-        self._given_up: set[int] = set()
-        self._verifier = verifier
-        self.slowest_check = 0.0
+    @property
+    def tokens(self) -> Sequence[int]: ...
+
+    @property
+    def logprobs(self) -> Sequence[float]: ...
+
+
+class Decoder(Protocol):
+    """Samples that continue one prompt, in lockstep. See `ParallelDecoder` for what each of these does."""
+
+    @property
+    def active(self) -> tuple[int, ...]: ...
+
+    @property
+    def traces(self) -> Mapping[int, Drawing]: ...
+
+    @property
+    def widest(self) -> int: ...
+
+    def start(self, count: int, *, last: bool = False) -> list[TokenDrawn]: ...
+
+    def end(self, sample: int, reason: FinishReason, keep: int | None = None) -> None: ...
+
+
+class Texts(Protocol):
+    """The samples that ended, and what they vote for."""
+
+    @property
+    def samples(self) -> Mapping[int, Sample]: ...
+
+    def votes(self) -> list[Vote]: ...
+
+
+class Run(Protocol):
+    """The samples of one question under way. A sample's index is its node's id.
+
+    stop: why everything ended; None while it goes on. detail: what the stopping rule said.
+    """
+
+    stop: StopReason | None
+    detail: str
+
+    @property
+    def texts(self) -> Texts: ...
+
+    @property
+    def decoder(self) -> Decoder: ...
+
+    @property
+    def controller(self) -> Controller: ...
 
     @property
     def spent(self) -> int:
         """Tokens drawn, and read to have texts judged."""
-        return self.decoder.generated + self._meter.scoring_tokens
+        ...
 
     @property
     def open(self) -> list[int]:
         """Paused samples that can still be continued."""
-        return [i for i, trace in self.decoder.traces.items() if trace.paused and trace.branch is not None]
+        ...
 
-    def take(self, drawn: Sequence[TokenDrawn]) -> Iterator[Event]:
-        """Take the tokens of one pass; end samples at stop strings; yield text and finished samples."""
-        self._meter.tokens_drawn(self.decoder.generated)
-        for one in drawn:
-            transcript = self.texts.of(one.sample)
-            ended = transcript.stopped
-            if one.token is not None and not ended:
-                yield from self._delta(one.sample, transcript.push(one.token))
-                if transcript.stopped:
-                    # A pass may have drawn more tokens than the text needed.
-                    self.decoder.end(one.sample, "stop", keep=transcript.tokens)
-        yield from self.close_ended()
+    def cancelled(self) -> bool: ...
+
+    @property
+    def closing(self) -> int:
+        """Passes in which the running samples can be made to state their answers; 0 is never."""
+        ...
+
+    def conclude(self, reason: FinishReason) -> None:
+        """Have every running sample that has not stated its answer do so in its next passes; it ends for the reason."""
+        ...
+
+    def text(self, sample: int) -> str:
+        """Return what a running sample says so far; "" where that is not known."""
+        ...
 
     def step(self, most: int | None) -> list[TokenDrawn]:
-        """Run one pass over the samples that run."""
-        began = self.clock()
-        drawn = self.decoder.step(most)
-        self.controller.observe_pass(self.decoder.last_width, self.clock() - began)
-        return drawn
+        """Run one pass over the samples that run; a sample alone may draw at most `most` tokens."""
+        ...
+
+    def take(self, drawn: Sequence[TokenDrawn]) -> Iterator[Event]:
+        """Take the tokens of one pass; yield text and finished samples."""
+        ...
 
     def close_ended(self) -> Iterator[Event]:
-        """Make samples of the traces that ended since the last call."""
-        for index, trace in self.decoder.traces.items():
-            if trace.finish is None or index in self.texts.samples or index in self._given_up:
-                continue
-            sample, held = self.texts.close(trace, self.judge, self.check)
-            self.decoder.release(index)
-            yield from self._delta(index, held)
-            if sample.complete:
-                self.controller.observe_end(len(sample.tokens))
-                self.lengths.append(len(sample.tokens))
-            yield SampleDone(sample, len(self.texts.samples), self.controller.plan.samples)
+        """Make samples of what ended since the last call."""
+        ...
+
+    def grow(self, move: Grow, splitter: StepSplitter, *, scored: bool) -> Generator[Event, None, list[Node]]:
+        """Continue nodes by one step, as `growing.grow` does."""
+        ...
 
     def give_up(self, sample: int) -> None:
         """End a partial answer that becomes no sample."""
-        self._given_up.add(sample)
-        self.decoder.end(sample, "pruned")
-        self.decoder.release(sample)
-
-    def check(self, work: Work) -> Verdict:
-        """Return the verifier's verdict, or that it cannot tell where there is no time left to ask it."""
-        if self._verifier is None:
-            return Verdict(None)
-        if self.cancelled() or self.controller.late_in(self.slowest_check):
-            return Verdict(None, "not checked: no time was left")
-        began = self.clock()
-        verdict = self._verifier.verify(work)
-        self.slowest_check = max(self.slowest_check, self.clock() - began)
-        return verdict
-
-    def judge(self, sample: int, complete: bool) -> float | None:
-        """Return the model's own probability that a text is right; None where the budget has no room for it."""
-        question = self._judge.question(complete)
-        if (
-            self.cancelled()
-            or self.controller.may_pass(len(question) + 1, self.spent, len(question)) is not None
-        ):
-            return None
-        try:
-            logits = self.decoder.read_on(sample, question)
-        except PromptTooLong:
-            return None
-        self._meter.scoring_tokens += len(question)
-        return self._judge.probability(logits)
+        ...
 
     def node(self, sample: int) -> Node:
-        """Return what a search sees of a sample that is paused or has ended, with its score."""
-        began = self.clock()
-        node = self.texts.node(self.decoder.traces[sample], self.judge)
-        self.slowest_check = max(self.slowest_check, self.clock() - began)
-        return node
-
-    def _delta(self, sample: int, text: str) -> Iterator[Event]:
-        if text and self._streams:
-            yield TextDelta(text, sample)
+        """Return what a search sees of a sample that is paused or has ended."""
+        ...

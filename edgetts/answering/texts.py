@@ -83,7 +83,9 @@ class Texts:
             greedy=trace.sampler.greedy,
             text=transcript.text,
         )
-        found = self._found[trace.index] = self._extract(sample.text, sample.complete)
+        # What was asked for its answer and ended by itself has said it, though it was cut.
+        said = trace.ending is not None and trace.ending.said
+        found = self._found[trace.index] = self._extract(sample.text, sample.complete or said)
         answer = found.canonical if found else None
         # What the deadline or the user cut is shown as it is: nobody waits for what others think of it.
         rushed = reason in ("deadline", "cancelled")

@@ -12,7 +12,22 @@ import click
 
 from edgetts.errors import EdgettsError, StorageError
 
-COMMANDS = ("ask", "eval", "runs", "pull", "ls", "show", "rm", "export", "exits", "doctor")
+COMMANDS = (
+    "ask",
+    "plan",
+    "eval",
+    "runs",
+    "replay",
+    "calibrate",
+    "pull",
+    "ls",
+    "show",
+    "rm",
+    "export",
+    "exits",
+    "profile",
+    "doctor",
+)
 INTERRUPTED = 130
 ABSTAINED = 9
 """Exit code of `ask --risk` where no answer is given."""

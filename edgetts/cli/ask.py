@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgetts.cli import ABSTAINED, INTERRUPTED
+from edgetts.cli.shared.asking import aim_options, is_terminal, read_aim, read_question
 from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
 from edgetts.cli.shared.interrupting import interrupts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     "--model", "-m", help="A known model, a path, or hf:owner/repo/file.gguf. Default: SmolLM2-135M."
 )
 @budget_options
+@aim_options
 @click.option("--repetition-penalty", type=float, default=1.0, help="Above 1: avoid tokens seen before.")
 @click.option("--stop", multiple=True, help="Text that ends a sample; may be repeated.")
 @click.option("--seed", type=int, help="Same seed, same samples. Default: 0, and --decode auto.")
@@ -75,6 +77,9 @@ if TYPE_CHECKING:
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.option(
+    "--explain", is_flag=True, help="Print what was predicted beside what came of it, and what was decided."
+)
 @click.option("--show-samples", is_flag=True, help="Print every sample, not only the chosen one.")
 @click.option(
     "--stream/--no-stream",
@@ -98,8 +103,8 @@ def command(question: str | None, **options: Any) -> None:
     )
     answer_format = AnswerFormat.parse(options["answer_format"])
     decode = _decode(options)
-    choosing = read_choosing(options)
-    prompt = _question(question)
+    choosing, aim = read_choosing(options), read_aim(options)
+    prompt = read_question(question, "ask")
 
     from edgetts.decoding.session import Cancellation
     from edgetts.engine import load
@@ -142,9 +147,11 @@ def command(question: str | None, **options: Any) -> None:
             answer_format=answer_format,
             decode=decode,
             **choosing,
+            **aim,
+            explain=options["explain"],
             cancel=cancel,
         )
-        stream = _is_terminal(sys.stdout) if options["stream"] is None else options["stream"]
+        stream = is_terminal(sys.stdout) if options["stream"] is None else options["stream"]
         answer = _show(events, stream=stream and not options["as_json"])
     if options["as_json"]:
         import json
@@ -155,6 +162,10 @@ def command(question: str | None, **options: Any) -> None:
     if options["show_samples"] and not options["as_json"]:
         _show_samples(answer)
     _show_usage(answer)
+    if options["explain"]:
+        from edgetts.cli.shared.explaining import compared_lines
+
+        click.echo("\n".join(compared_lines(answer)), err=True)
     if answer.stop_reason == "cancelled":
         click.get_current_context().exit(INTERRUPTED)
     if answer.abstained:
@@ -177,36 +188,10 @@ def _decode(options: dict[str, Any]) -> DecodeParams:
     )
 
 
-def _question(question: str | None) -> str:
-    if question is not None and question != "-":
-        text = question
-    elif sys.stdin is None or (question is None and _is_terminal(sys.stdin)):
-        raise InvalidInput("There is no question.", hint='Ask one: edgetts ask "..." or pipe it in.')
-    else:
-        try:
-            text = sys.stdin.buffer.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InvalidInput(
-                f"What was piped in is not UTF-8 text (byte {error.start}).",
-                hint="Convert it, e.g. with iconv.",
-            ) from error
-    # Arguments that are no UTF-8 arrive with surrogates in place of their bytes.
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        raise InvalidInput("The question is not UTF-8 text.")
-    if not text.strip():
-        raise InvalidInput("The prompt is empty.", hint="Ask something.")
-    return text
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is at the other end; a stream that the caller closed is None."""
-    return stream is not None and stream.isatty()
-
-
 def _show(events: Iterator[Event], *, stream: bool) -> Answer:
     from edgetts.types import Finished, PlanMade, SampleDone, StepsTaken, TextDelta
 
-    progress = _is_terminal(sys.stderr)
+    progress = is_terminal(sys.stderr)
     for event in events:
         if isinstance(event, PlanMade):
             click.echo(_plan_line(event.plan), err=True)
@@ -231,6 +216,10 @@ def _plan_line(plan: Plan) -> str:
     about = (
         "" if plan.predicted_seconds is None else f", about {plan.predicted_seconds:.1f} s ({plan.source})"
     )
+    if plan.joules is not None:
+        about += f" and {plan.joules.value:.0f} J"
+    if plan.success is not None and plan.samples > 1:
+        about += f", right with probability {plan.success.value:.2f} ({plan.success_source})"
     others = ", ".join(
         f"{runtime} {seconds:.1f} s"
         for runtime, seconds in plan.considered.items()
@@ -261,6 +250,8 @@ def _show_usage(answer: Answer) -> None:
     usage = answer.usage
     why = answer.stop_reason + (f" ({answer.stop_detail})" if answer.stop_detail else "")
     parts = [f"{usage.seconds:.2f} s", f"stopped: {why}"]
+    if usage.joules is not None:
+        parts.insert(1, f"{usage.joules:.1f} J ({usage.joules_source})")
     parts.append("1 sample" if usage.samples == 1 else f"{usage.samples} samples")
     parts.append(f"{usage.generated_tokens} tokens for a prompt of {usage.prompt_tokens}")
     if usage.scoring_tokens:

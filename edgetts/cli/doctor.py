@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgetts.cli.shared.output import printable
+
 if TYPE_CHECKING:
     from edgetts.decoding.session import Session
     from edgetts.host import Host
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 # What runtimes look for; the rest of a processor's flags only hide these.
 _FEATURES = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm", "sve")
-_EXTRAS = {"huggingface_hub": ("hub", "models from the Hugging Face Hub")}
+_EXTRAS = {
+    "huggingface_hub": ("hub", "models from the Hugging Face Hub"),
+    "zeus": ("energy", "meters of graphics processors, Apple Silicon and Jetson"),
+}
 _WIDTHS = (1, 2, 4, 8, 16)
 
 
@@ -29,7 +34,7 @@ _WIDTHS = (1, 2, 4, 8, 16)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(model: str | None, as_json: bool) -> None:
-    """Show runtimes, providers, versions, processor, memory, cache, and what is missing."""
+    """Show runtimes, versions, hardware, cache, energy meters, power state, calibrations, and what is missing."""
     report = _report()
     if model is not None:
         report |= _probe(model)
@@ -42,12 +47,13 @@ def command(model: str | None, as_json: bool) -> None:
         click.echo(f"{section}")
         for name, value in facts.items():
             shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else value
-            click.echo(f"  {name:<20} {shown}")
+            click.echo(printable(f"  {name:<20} {shown}"))
 
 
 def _report() -> dict[str, dict[str, Any]]:
     import psutil
 
+    from edgetts.cli.shared.condition import condition
     from edgetts.runtimes import RUNTIMES
     from edgetts.runtimes.hardware import physical_cores
     from edgetts.store.home import find_home, size_on_disk
@@ -56,6 +62,7 @@ def _report() -> dict[str, dict[str, Any]]:
     memory = psutil.virtual_memory()
     home = find_home().root
     parent = next(p for p in (home, *home.parents) if p.exists())
+    models = sorted({model.name for model in list_models()})
     return {
         "edgetts": {
             "version": version("edgetts"),
@@ -76,9 +83,9 @@ def _report() -> dict[str, dict[str, Any]]:
             "directory": str(home),
             "size": f"{(size_on_disk(home) if home.exists() else 0) / 1e6:.1f} MB",
             "free on its disk": f"{psutil.disk_usage(str(parent)).free / 1e9:.1f} GB",
-            "models": sorted({model.name for model in list_models()}),
+            "models": models,
         },
-        "energy": {"joules": "not measured: this version reads no meter, and leaves them out"},
+        **condition(home, models),
         "extras": {package: _extra(package) for package in _EXTRAS},
     }
 

@@ -140,7 +140,13 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 def _budget(options: dict[str, Any]) -> Budget:
     """Read the limits, each an option of its own or a part of --budget."""
-    keys = {"seconds": "deadline", "tokens": "tokens", "samples": "samples", "memory": "memory"}
+    keys = {
+        "seconds": "deadline",
+        "joules": "energy",
+        "tokens": "tokens",
+        "samples": "samples",
+        "memory": "memory",
+    }
     limits = dict(options)
     for part in filter(None, (options["budget_text"] or "").split(",")):
         name, equals, text = (piece.strip() for piece in part.partition("="))
@@ -209,13 +215,17 @@ def _go_on(
             quantize=options["quantize"],
             offline=options["offline"],
             # Only deadlines and guesses are planned by how long passes take; a measurement would be for nothing.
-            measure=settings.budget.seconds is not None or options["decode"] != "plain",
+            measure=settings.budget.seconds is not None
+            or settings.budget.joules is not None
+            or options["decode"] != "plain",
             notify=notify,
             progress=line,
             **({} if options["threads"] is None else {"threads": options["threads"]}),
         )
     finally:
         line.close()
+    # What it was plugged into must not change what a record says.
+    engine.assume("mains")
     header = {
         "edgetts": version("edgetts"),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),

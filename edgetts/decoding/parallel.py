@@ -2,18 +2,19 @@
 
 The caller owns the loop: it starts samples, steps, and ends them when it likes. A sample that the
 model ends leaves its place at once, and another may be started in it. A sample may be paused, and be
-continued by several others that share what it has. How a sample that runs alone comes to its next
-tokens may be left to an `Alone`.
+continued by several others that share what it has. A sample may be concluded: its next tokens are forced, and
+what follows them is drawn greedily. How a sample that runs alone comes to its next tokens may be left to an `Alone`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from edgetts.decoding.alone import Alone, Situation
 from edgetts.decoding.sampling import Drawn, Sampler
 from edgetts.decoding.session import Branch, Logits, Session
-from edgetts.decoding.trace import TokenDrawn, Trace
+from edgetts.decoding.trace import Ending, TokenDrawn, Trace
 from edgetts.errors import InvalidInput
 from edgetts.types import FinishReason, SamplingParams
 
@@ -181,7 +182,7 @@ class ParallelDecoder:
         running = list(self._running)
         if not running:
             return []
-        if len(running) == 1 and self._alone is not None:
+        if self._runs_alone and self._alone is not None:
             drawn = self._step_alone(running[0], self._alone, most)
         else:
             branches = [trace.branch for trace in running if trace.branch is not None]
@@ -196,9 +197,32 @@ class ParallelDecoder:
     @property
     def widest(self) -> int:
         """Tokens that the next pass may run at most."""
-        if len(self._running) == 1 and self._alone is not None:
+        if self._runs_alone and self._alone is not None:
             return self._alone.widest
         return len(self._running)
+
+    def conclude(self, sample: int, tokens: Sequence[int], most: int, reason: FinishReason) -> None:
+        """Have a running sample go on with `tokens`, then with the likeliest ones until the model ends it, `most` at most.
+
+        A token a pass, as for the others, with the log-probs that the model gives it. It ends for the reason given;
+        once concluded, a sample stays so. Raises InvalidInput for one that does not run.
+        """
+        trace = self.traces[sample]
+        if trace not in self._running:
+            raise InvalidInput(f"Sample {sample} cannot be concluded: it does not run.")
+        if not tokens or most < 0:
+            raise InvalidInput(
+                f"A sample is concluded by one token at least, not {len(tokens)}, and {most} more."
+            )
+        if trace.ending is None:
+            seen = (*self._prompt_tokens, *trace.tokens) if self._params.repetition_penalty != 1 else ()
+            greedy = Sampler(self._params, sample, greedy=True, prompt=seen)
+            trace.ending = Ending(deque(tokens), most, greedy, reason)
+
+    @property
+    def _runs_alone(self) -> bool:
+        """Whether the next pass is one sample's that may come to its tokens otherwise."""
+        return len(self._running) == 1 and self._running[0].ending is None
 
     def end(self, sample: int, reason: FinishReason, keep: int | None = None) -> None:
         """End a sample and free its branch; one that has ended stays as it was.
@@ -227,17 +251,28 @@ class ParallelDecoder:
             self._prompt = None
 
     def _draw(self, trace: Trace, logits: Logits) -> TokenDrawn:
-        return self._take(trace, trace.sampler.draw(logits))
+        ending = trace.ending
+        if ending is None:
+            return self._take(trace, trace.sampler.draw(logits))
+        if ending.forced:
+            return self._take(trace, ending.sampler.take(logits, ending.forced.popleft()), forced=True)
+        ending.left -= 1
+        return self._take(trace, ending.sampler.draw(logits))
 
-    def _take(self, trace: Trace, drawn: Drawn) -> TokenDrawn:
+    def _take(self, trace: Trace, drawn: Drawn, *, forced: bool = False) -> TokenDrawn:
         """Append a token to a sample; the model's end token and the limit end it."""
-        if drawn.token in self._session.info.end_tokens:
-            trace.finish = "end"
-            return TokenDrawn(trace.index, None, drawn.logprob, "end")
+        ending = trace.ending
+        if drawn.token in self._session.info.end_tokens and not forced:
+            trace.finish = "end" if ending is None else ending.reason
+            if ending is not None:
+                ending.said = True
+            return TokenDrawn(trace.index, None, drawn.logprob, trace.finish)
         trace.tokens.append(drawn.token)
         trace.logprobs.append(drawn.logprob)
         if len(trace.tokens) >= self._max_tokens:
             trace.finish = "length"
+        elif ending is not None and not ending.forced and ending.left < 1:
+            trace.finish = ending.reason
         return TokenDrawn(trace.index, drawn.token, drawn.logprob, trace.finish)
 
     def _step_alone(self, trace: Trace, alone: Alone, most: int | None) -> list[TokenDrawn]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from edgetts.decoding.sampling import Sampler
@@ -20,11 +21,26 @@ class TokenDrawn:
 
 
 @dataclass(slots=True)
+class Ending:
+    """How a sample is concluded: tokens that come next whatever the model finds likely, then some of the likeliest.
+
+    left: how many those may be. sampler: what draws them. reason: why the sample ends. said: the model itself ended it.
+    """
+
+    forced: deque[int]
+    left: int
+    sampler: Sampler
+    reason: FinishReason
+    said: bool = False
+
+
+@dataclass(slots=True)
 class Trace:
     """One sample: its token ids, their log-probs, and why it ended.
 
     A sample that continues another's has the other's tokens first: `inherited` of them. A paused one runs
-    no more but can be continued; `following` are the logits of what follows it, once they are known.
+    no more but can be continued; `following` are the logits of what follows it, once they are known. `ending`: of
+    one that is being concluded.
     """
 
     index: int
@@ -36,6 +52,7 @@ class Trace:
     inherited: int = 0
     paused: bool = False
     following: Logits | None = None
+    ending: Ending | None = None
 
     @property
     def drawn(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -28,7 +29,10 @@ class Energy:
 
 @runtime_checkable
 class EnergyMeter(Protocol):
-    """Count the joules of one answer. Each answer has a meter of its own; a meter is used by one thread."""
+    """Count the joules of one answer. Each answer has a meter of its own; a meter is used by one thread.
+
+    An answer is under way from `start` until its meter is let go.
+    """
 
     @property
     def name(self) -> str: ...
@@ -40,3 +44,7 @@ class EnergyMeter(Protocol):
     def read(self) -> Energy | None:
         """Return what was spent since `start`; None where it cannot be told (suspended, unplugged, refused)."""
         ...
+
+
+MeterFactory = Callable[[], EnergyMeter | None]
+"""Make the meter of one answer; None where there is nothing to count with."""

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgetts.cli.shared.quantities import JOULES, MEGABYTES, SECONDS
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
     from edgetts.budget import Budget
     from edgetts.types import SamplingParams
 
+# Megabytes: more than any machine has, and still a whole number of bytes.
+_MOST_MEMORY = 1e15
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("--deadline", type=float, help="Seconds for one answer, once the model is loaded."),
+    click.option(
+        "--deadline", type=SECONDS, help="Seconds for one answer, once the model is loaded; or 500ms, 2min."
+    ),
+    click.option("--energy", type=JOULES, help="Joules for one answer; or 1.5kJ, 0.01Wh."),
     click.option("--samples", "-n", type=int, help="How many answers to draw and vote among."),
     click.option("--tokens", type=int, help="Tokens all samples of an answer may take together."),
-    click.option("--memory", type=float, help="Megabytes the samples' caches may take."),
+    click.option("--memory", type=MEGABYTES, help="Megabytes the samples' caches may take; or 2GB, 512MiB."),
     click.option("--max-tokens", type=int, help="Tokens one sample may have."),
     click.option(
         "--temperature", "-t", type=float, help="0 is greedy. Default: greedy alone, 0.7 among several."
@@ -54,7 +59,7 @@ def read_budget(options: dict[str, Any]) -> Budget:
 
     memory = options["memory"]
     if memory is not None:
-        if not (memory > 0 and math.isfinite(memory * 1e6)):
+        if not 0 < memory <= _MOST_MEMORY:
             raise InvalidInput(
                 f"--memory is {memory}, but it must be megabytes, greater than zero.",
                 hint="Leave it out for no limit.",
@@ -65,6 +70,7 @@ def read_budget(options: dict[str, Any]) -> Budget:
         tokens=options["tokens"],
         samples=options["samples"],
         memory_bytes=memory,
+        joules=options["energy"],
     )
 
 

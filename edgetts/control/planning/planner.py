@@ -1,180 +1,284 @@
-"""Choose how many samples to draw, how wide, and how long, before anything is spent."""
+"""Choose how an answer is computed, before anything is spent: enumerate, predict, drop what breaks a limit, compare."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from edgetts.budget import Budget
 from edgetts.control.cost.model import CostModel
+from edgetts.control.cost.work import Prediction
+from edgetts.control.planning.candidates import (
+    MAX_WIDTH,
+    Candidate,
+    Judged,
+    Limits,
+    cap_within,
+    counts,
+    enumerate_candidates,
+    fit_memory,
+    predict_success,
+)
+from edgetts.control.planning.explaining import explain
+from edgetts.control.planning.memory import cache_tokens
+from edgetts.control.planning.request import Request
 from edgetts.errors import InvalidInput, OutOfMemory
+from edgetts.interval import Interval
 from edgetts.types import Plan
 
-DEFAULT_MAX_TOKENS = 1024
-"""Cap of one sample where neither the caller nor a budget sets one."""
-MAX_SAMPLES = 16
-"""Samples a budget of time or tokens is spent on at most, unless the caller asks for more."""
-MAX_WIDTH = 16
-"""Branches in one pass; beyond it a pass costs as much more as it yields."""
-DEFAULT_SAMPLES = 8
-"""Samples of a strategy that was asked for by name, where no budget says how many."""
-# Tokens of a step of an answer, typically.
-_STEP_TOKENS = 40
-# Rows of the cache grow ahead of need by this many tokens.
-_CACHE_SLACK = 320
-# Of the time before a deadline, the share kept for what no curve predicts.
-_RESERVE = 0.05
 # A sample should have room for this many times the expected length, so that most finish.
 _ROOM = 1.3
 # More passes than any answer takes: seconds beyond it are as good as no deadline, and no float overflows.
 _ENDLESS = 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a plan is made for. Lengths in tokens, memory in bytes.
-
-    room: tokens the context still holds after the prompt. expected: typical length of an answer.
-    memory_free: what the device has left now. seconds: until the deadline, None without one.
-    deterministic: every sample would be the same. tokens_per_pass: what a sample alone may get at most
-    from a pass, typically. gain: how many times faster than by passes of its own it is expected to be.
-    considered: seconds predicted for each runtime that there was a choice of. strategy: its name; named: it was
-    asked for; most: samples it can use; stops: when it ends; steps: all its samples are open at once. judging: tokens
-    read to judge a text, once a sample or once a step.
-    """
-
-    prompt: int
-    room: int
-    expected: int
-    max_tokens: int | None
-    bytes_per_token: int
-    memory_free: int
-    parallel: bool
-    runtime: str
-    seconds: float | None
-    deterministic: bool = False
-    tokens_per_pass: float = 1.0
-    gain: float = 1.0
-    considered: dict[str, float] = field(default_factory=dict)
-    strategy: str = "self_consistency"
-    named: bool = False
-    most: int | None = None
-    stops: str = ""
-    steps: bool = False
-    judging: int = 0
-
-
 def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
-    """Return the plan for a budget. Raises OutOfMemory where not even one sample fits the memory."""
-    if budget.joules is not None:
+    """Return the best plan for a budget on one runtime.
+
+    Where nothing keeps every limit by its prediction, the plan is the least there is, and its limits are kept while it
+    runs. Raises InvalidInput for samples that cannot be, and for joules where no power is known; OutOfMemory where not
+    even one sample fits the memory.
+    """
+    _check(budget, request)
+    if budget.joules is not None and cost.watts is None:
         raise InvalidInput(
             "The budget names joules, but this device's power is not known, so they cannot be kept.",
             hint="Give the budget in seconds or tokens.",
         )
-    cap = min(request.max_tokens or DEFAULT_MAX_TOKENS, request.room)
-    wanted, reason = _wanted(budget, request)
-    if request.deterministic and wanted > 1:
-        if budget.samples is not None or request.named:
-            raise InvalidInput(
-                f"At temperature 0 all {wanted} samples would be the same.",
-                hint="Leave the temperature out, or ask for one sample.",
-            )
-        wanted, reason = 1, "at temperature 0 all samples would be the same, so one"
-    # Partial answers stay in memory while others run.
-    side_by_side = wanted if request.steps else min(wanted, MAX_WIDTH) if request.parallel else 1
-    if budget.tokens is not None:
-        cap = min(cap, budget.tokens)
-        affordable = max(1, budget.tokens // min(request.expected, cap))
-        # A pass draws a token for each branch, so that the width bounds what is spent at once.
-        side_by_side = min(side_by_side, affordable)
-        if budget.samples is None and affordable < wanted:
-            wanted, reason = affordable, f"{budget.tokens} tokens allow about {affordable} answers"
-    side_by_side, cap, kept = _within_memory(budget, request, wanted, side_by_side, cap)
-    if kept < wanted:
-        wanted, reason = kept, "the memory allows one answer"
-    if request.steps and side_by_side < wanted:
-        wanted, reason = side_by_side, f"the budget allows {side_by_side} partial answers at once"
-    width = min(side_by_side, MAX_WIDTH) if request.parallel else 1
-    rounds = -(-wanted // width)
-    seconds = None
-    if request.seconds is not None:
-        seconds = (request.seconds - cost.prefill(request.prompt)) * (1 - _RESERVE)
-        width = _within_time(seconds, width, min(cap, request.expected), cost)
-        possible = int(min(seconds / cost.step(width), _ENDLESS))
-        # The clock ends samples in time; the cap only says what can be, for one that runs alone at last.
-        if cost.measured:
-            longest = min(seconds / cost.step(1), _ENDLESS) * _ROOM * request.tokens_per_pass
-            cap = max(1, min(cap, round(longest)))
-        rounds = max(1, min(-(-wanted // width), possible // max(1, min(cap, request.expected))))
-        if request.steps:
-            rounds, wanted = 1, min(wanted, width)
-        if budget.samples is None and width * rounds < wanted:
-            wanted = width * rounds
-            reason = f"{request.seconds:.1f} s allow {wanted} answers of about {request.expected} tokens"
-    typical = min(cap, request.expected) / (request.gain if width == 1 else 1.0)
-    judged = wanted * (max(1.0, typical / _STEP_TOKENS) if request.steps else 1.0)
-    judging = judged * cost.prefill(request.judging)
-    return Plan(
-        runtime=request.runtime,
-        strategy=request.strategy if request.named or wanted > 1 else "single",
-        samples=wanted,
-        width=width,
-        rounds=rounds,
-        max_tokens=cap,
-        stop_rule=request.stops if wanted > 1 else "when the model ends",
-        predicted_seconds=cost.prefill(request.prompt) + rounds * typical * cost.step(width) + judging,
-        step_seconds=cost.step(width),
-        source=cost.provenance,
-        reason=reason,
-        considered=request.considered,
+    limits = Limits.of(budget, request)
+    judged = [judge(one, request, limits, cost) for one in enumerate_candidates(budget, request, cost)]
+    fitting = [one for one in judged if not one.broken]
+    chosen = (
+        max(fitting, key=lambda one: _key(one, request)) if fitting else _least(budget, request, limits, cost)
+    )
+    planned = _with_spare(chosen, judged, request, limits) if fitting else chosen
+    plan = _plan_of(planned, budget, request, limits, cost)
+    said = explain(chosen, judged, request, key=lambda one: _key(one, request))
+    return replace(plan, reason=_reason(chosen, budget, request, bool(fitting)), candidates=said)
+
+
+def judge(candidate: Candidate, request: Request, limits: Limits, cost: CostModel) -> Judged:
+    """Predict what a candidate costs and how likely it is right; say which limit it breaks."""
+    cap, memory = fit_memory(candidate, request, limits)
+    if cap < 1:
+        there = limits.memory / 1e6
+        return Judged(candidate, None, None, memory, f"its caches do not fit in {there:.1f} MB")
+    candidate = replace(candidate, cap=cap)
+    if candidate.width > max(1, limits.widest(cap, request.expected)):
+        return Judged(
+            candidate, None, None, memory, f"{limits.tokens} tokens are too few for so many at once"
+        )
+    prediction = cost.predict(candidate.work(request))
+    if request.opening:
+        prediction = replace(prediction, seconds=_later(prediction.seconds, request.opening))
+    broken = replace(limits, seconds=_with(limits.seconds, request.opening)).broken_by(prediction)
+    within = cap_within(candidate, request, limits, cost, prediction.tokens.value)
+    success, heat = predict_success(candidate, request, within)
+    return Judged(replace(candidate, temperature=heat), prediction, success, memory, broken)
+
+
+def _with_spare(chosen: Judged, judged: Sequence[Judged], request: Request, limits: Limits) -> Judged:
+    """Return the chosen candidate with as many samples as might fit where samples turn out short.
+
+    They begin where others have ended, and only while enough is left: a plan may be ended early, but not be added to.
+    """
+    if limits.seconds is None and limits.joules is None:
+        return chosen
+    best = chosen
+    for one in judged:
+        same = replace(one.candidate, samples=chosen.candidate.samples, rounds=chosen.candidate.rounds)
+        if (
+            one.prediction is not None
+            and one.candidate.samples > best.candidate.samples
+            and replace(same, temperature=chosen.candidate.temperature) == chosen.candidate
+            and not limits.broken_by(_at_best(one.prediction))
+            and _worth(one, request) >= _worth(best, request)
+        ):
+            best = one
+    return best
+
+
+def _at_best(prediction: Prediction) -> Prediction:
+    """Return a prediction whose seconds and joules are those of the luckiest; tokens are as expected."""
+
+    def lucky(spent: Interval) -> Interval:
+        return replace(spent, value=spent.low)
+
+    joules = None if prediction.joules is None else lucky(prediction.joules)
+    return replace(prediction, seconds=lucky(prediction.seconds), joules=joules)
+
+
+def _worth(one: Judged, request: Request) -> float:
+    """Return the expected worth of a candidate whose cost is within limits that may be spent."""
+    return 0.0 if one.success is None else request.objective.worth(one.success.value)
+
+
+def _with(seconds: float | None, more: float) -> float | None:
+    return None if seconds is None else seconds + more
+
+
+def _later(seconds: Interval, by: float) -> Interval:
+    return Interval(seconds.value + by, seconds.low + by, seconds.high + by, seconds.level)
+
+
+def _key(one: Judged, request: Request) -> tuple[float, ...]:
+    if one.prediction is None:
+        return (-math.inf,)
+    joules = one.prediction.joules
+    return request.objective.key(
+        one.candidate.samples, one.success, one.prediction.seconds.value, joules.value if joules else None
     )
 
 
-def _wanted(budget: Budget, request: Request) -> tuple[int, str]:
-    most = request.most
-    if budget.samples is not None:
-        if most is not None and budget.samples > most:
-            raise InvalidInput(
-                f"The strategy {request.strategy!r} uses at most {most} of the {budget.samples} samples asked for.",
-                hint="Ask for fewer, or take another strategy.",
-            )
-        return budget.samples, f"{budget.samples} samples were asked for"
-    if most is not None:
-        return most, f"{request.strategy} draws {most}"
-    if budget.seconds is not None or budget.tokens is not None:
-        return MAX_SAMPLES, f"the budget allows {MAX_SAMPLES} samples"
-    if request.named:
-        return DEFAULT_SAMPLES, f"{request.strategy} takes {DEFAULT_SAMPLES} where no budget is given"
-    return 1, "no budget was given, so one sample"
-
-
-def _within_memory(
-    budget: Budget, request: Request, wanted: int, width: int, cap: int
-) -> tuple[int, int, int]:
-    """Narrow the pass, then shorten the samples, until the caches fit; return width, cap and samples."""
-    limit = request.memory_free
-    if budget.memory_bytes is not None:
-        limit = min(limit, budget.memory_bytes)
-    tokens = limit // max(1, request.bytes_per_token)
-    # The prompt's own branch stays until the last sample has started, and is the last sample's.
-    fixed = request.prompt + _CACHE_SLACK
-    while width > 1 and fixed + width * (fixed + cap) > tokens:
-        width -= 1
-    if width == 1:
-        beside = tokens - 2 * fixed
-        if wanted > 1 and beside < min(cap, request.expected):
-            wanted = 1
-        cap = min(cap, tokens - fixed if wanted == 1 else beside)
-    if cap < 1:
-        needed = (fixed + 1) * request.bytes_per_token
-        raise OutOfMemory(
-            f"The prompt's cache needs {needed / 1e6:.1f} MB, but only {limit / 1e6:.1f} MB may be used.",
-            hint="Allow more memory, or shorten the prompt.",
+def _check(budget: Budget, request: Request) -> None:
+    way = request.ways[0]
+    asked, most = budget.samples, way.most
+    if asked is not None and most is not None and asked > most:
+        raise InvalidInput(
+            f"The strategy {way.strategy!r} uses at most {most} of the {asked} samples asked for.",
+            hint="Ask for fewer, or take another strategy.",
         )
-    return width, cap, wanted
+    wanted = counts(budget, replace(request, deterministic=False), way)[-1]
+    if request.deterministic and wanted > 1 and (asked is not None or request.named):
+        raise InvalidInput(
+            f"At temperature 0 all {wanted} samples would be the same.",
+            hint="Leave the temperature out, or ask for one sample.",
+        )
 
 
-def _within_time(seconds: float, width: int, expected: int, cost: CostModel) -> int:
-    """Return the widest pass at which an answer of the expected length still ends in time."""
-    while width > 1 and seconds / cost.step(width) < expected * _ROOM:
-        width -= 1
-    return width
+def _least(budget: Budget, request: Request, limits: Limits, cost: CostModel) -> Judged:
+    """Return the least that can be done where nothing keeps the limits: what was asked for, as narrow as it must be.
+
+    A sample of typical length is still to end in time, and within the tokens.
+    """
+    every = list(enumerate_candidates(budget, request, cost))
+    fewest = min(one.samples for one in every)
+    for samples in (fewest, 1):
+        same = [one for one in every if one.samples == fewest and one.way is request.ways[0]]
+        base = replace(same[0], samples=samples, rounds=())
+        if limits.tokens is not None:
+            base = replace(base, cap=min(base.cap, limits.tokens))
+        for width in range(1 if not request.parallel else min(samples, MAX_WIDTH), 0, -1):
+            narrow = replace(base, width=width)
+            if base.way.steps:  # all are open at once
+                narrow = replace(base, width=width, samples=min(samples, width))
+            cap, memory = fit_memory(narrow, request, limits)
+            if cap < 1 or (width > 1 and not _ends(narrow, request, limits, cost)):
+                continue
+            free = replace(limits, seconds=None, tokens=None, joules=None)
+            made = judge(replace(narrow, cap=cap), request, free, cost)
+            success, _ = predict_success(
+                made.candidate, request, cap_within(made.candidate, request, limits, cost)
+            )
+            return replace(made, success=success, memory=memory, broken="nothing keeps the limits")
+    fixed = cache_tokens(request.approaches[0].prompt, 1, 1, 1) * request.bytes_per_token
+    raise OutOfMemory(
+        f"The prompt's cache needs {fixed / 1e6:.1f} MB, but only {limits.memory / 1e6:.1f} MB may be used.",
+        hint="Allow more memory, or shorten the prompt.",
+    )
+
+
+def _ends(one: Candidate, request: Request, limits: Limits, cost: CostModel) -> bool:
+    """Whether samples of typical length that run side by side would end within the time and the tokens."""
+    typical = min(one.cap, request.expected)
+    if one.width > limits.widest(one.cap, request.expected):
+        return False
+    if limits.seconds is None:
+        return True
+    left = limits.seconds - cost.prefill(one.asked.prompt)
+    return left / cost.step(one.width) >= typical * _ROOM
+
+
+def _plan_of(one: Judged, budget: Budget, request: Request, limits: Limits, cost: CostModel) -> Plan:
+    candidate, objective = one.candidate, request.objective
+    prediction = one.prediction or cost.predict(candidate.work(request))
+    seconds = _no_later(prediction.seconds, request.seconds)
+    joules = None if prediction.joules is None else _no_later(prediction.joules, budget.joules)
+    step = cost.step(candidate.width)
+    token = step / candidate.width
+    watts = prediction.joules.value / prediction.seconds.value if prediction.joules else 0.0
+    utility = objective.utility(one.success, seconds.value, joules.value if joules else None)
+    several = candidate.samples > 1
+    return Plan(
+        runtime=request.runtime,
+        strategy=candidate.way.strategy if request.named or several else "single",
+        samples=candidate.samples,
+        width=candidate.width,
+        rounds=len(candidate.rounds) or -(-candidate.samples // candidate.width),
+        max_tokens=_cap(candidate, request, limits, cost),
+        stop_rule=candidate.way.stops if several else "when the model ends",
+        predicted_seconds=seconds.value,
+        step_seconds=step,
+        source=cost.provenance,
+        seconds=seconds,
+        joules=joules,
+        tokens=_no_later(prediction.tokens, budget.tokens),
+        memory_bytes=one.memory,
+        success=one.success,
+        success_source="" if one.success is None or request.success is None else request.success.provenance,
+        utility=utility if math.isfinite(utility) else None,
+        objective=objective.stated,
+        power=request.power,
+        approach=candidate.asked.approach,
+        decoding=request.decoding,
+        temperature=candidate.temperature if several and request.temperature is None else None,
+        rounds_at=candidate.rounds,
+        price=objective.price(token, token * watts),
+    )
+
+
+def _no_later(spent: Interval, limit: float | None) -> Interval:
+    """Return what is spent where the controller ends everything at the limit."""
+    if limit is None:
+        return spent
+    most = max(limit, 0.0)
+    return Interval(min(spent.value, most), min(spent.low, most), min(spent.high, most), spent.level)
+
+
+def _cap(candidate: Candidate, request: Request, limits: Limits, cost: CostModel) -> int:
+    """Return the cap of one sample: the clock ends samples in time, and this only says what can be at all."""
+    cap = candidate.cap if limits.tokens is None else min(candidate.cap, limits.tokens)
+    if limits.seconds is None or not cost.measured:
+        return cap
+    left = limits.seconds - cost.prefill(candidate.asked.prompt)
+    # A sample may run alone at last, and be drafted for.
+    longest = min(left / cost.step(1), _ENDLESS) * _ROOM * request.tokens_per_pass
+    return max(1, min(cap, round(longest)))
+
+
+def _reason(one: Judged, budget: Budget, request: Request, fits: bool) -> str:
+    samples, way = one.candidate.samples, one.candidate.way
+    wanted: Sequence[int] = counts(budget, replace(request, deterministic=False), way)
+    if request.deterministic and wanted[-1] > 1:
+        return "at temperature 0 all samples would be the same, so one"
+    if samples not in wanted:
+        return "the memory allows one answer" if samples == 1 else f"the budget allows {samples} at once"
+    if not fits:
+        about = "" if budget.samples is None else f"{samples} samples were asked for, but "
+        return (
+            f"{about}no answer of about {request.expected} tokens keeps every limit, so as far as they allow"
+        )
+    if budget.samples is not None:
+        return f"{samples} samples were asked for"
+    if way.most is not None:
+        return f"{way.strategy} draws {way.most}"
+    if len(wanted) == 1:
+        if request.named:
+            return f"{way.strategy} takes {samples} where no budget is given"
+        return "no budget was given, so one sample"
+    goal = request.objective.stated
+    if request.objective.goal == "target" and not request.objective.reaches(one.success):
+        return (
+            f"nothing is expected to reach {request.objective.target:g} within the limits, so the likeliest"
+        )
+    if one.success is not None:
+        return f"of what keeps the limits, {goal}"
+    if samples == wanted[-1]:
+        return f"the budget allows {samples} samples"
+    answers = "one answer" if samples == 1 else f"{samples} answers"
+    if request.seconds is not None:
+        return f"{request.seconds:.1f} s allow {answers} of about {request.expected} tokens"
+    if budget.tokens is not None:
+        return f"{budget.tokens} tokens allow about {answers}"
+    return f"{budget.joules:g} J allow {answers}" if budget.joules is not None else goal

@@ -22,6 +22,7 @@ from edgetts.selection.stopping.settings import read_settings
 from edgetts.selection.stopping.too_long import TooLong
 from edgetts.selection.stopping.value import ValueOfMore
 from edgetts.selection.stopping.votes import VoteDecided
+from edgetts.selection.stopping.wrong_step import WrongEquation
 
 RULES: Mapping[str, type[Any]] = MappingProxyType(
     {
@@ -35,7 +36,13 @@ RULES: Mapping[str, type[Any]] = MappingProxyType(
     }
 )
 PRUNINGS: Mapping[str, type[Any]] = MappingProxyType(
-    {"none": NeverPrune, "low-confidence": LowConfidence, "repetition": Repetition, "too-long": TooLong}
+    {
+        "none": NeverPrune,
+        "low-confidence": LowConfidence,
+        "repetition": Repetition,
+        "too-long": TooLong,
+        "wrong-equation": WrongEquation,
+    }
 )
 
 

@@ -30,11 +30,12 @@ class StoppingRule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A sample under way: its token ids, and their log-probs in nats."""
+    """A sample under way: its token ids, and their log-probs in nats. text: what they spell so far, where that is known."""
 
     sample: int
     tokens: Sequence[int]
     logprobs: Sequence[float]
+    text: str = ""
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from edgetts.errors import InvalidInput
@@ -16,6 +17,7 @@ from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.need import Need
 from edgetts.selection.search.scorer_names import make_scorer
 from edgetts.selection.search.splitter import StepSplitter
+from edgetts.selection.stopping.progress_file import load_progress
 from edgetts.selection.stopping.registry import make_pruning, make_rule
 from edgetts.selection.strategies.strategy import Strategy
 from edgetts.selection.verification.verifier import Verifier
@@ -23,6 +25,7 @@ from edgetts.selection.verification.verifier import Verifier
 STRATEGIES: Mapping[str, str] = {
     "greedy": "edgetts.selection.strategies.greedy:Greedy",
     "self_consistency": "edgetts.selection.strategies.self_consistency:SelfConsistency",
+    "adaptive": "edgetts.selection.strategies.adaptive:Adaptive",
     "best_of_n": "edgetts.selection.strategies.best_of_n:BestOfN",
     "particle": "edgetts.selection.strategies.particle:Particle",
     "rebase": "edgetts.selection.strategies.rebase:Rebase",
@@ -119,6 +122,8 @@ def _setting(kind: Any, strategy: str, key: str, value: str, verifier: Verifier 
         return make_scorer(value, verifier)
     if key == "splitter":
         return StepSplitter.parse(value)
+    if key == "progress":
+        return load_progress(Path(value).expanduser())
     hint = typing.get_type_hints(kind).get(key)
     wanted: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number"}
     try:

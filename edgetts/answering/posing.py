@@ -1,0 +1,104 @@
+"""Check and gather what is asked, before it is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgetts.answering.approaches import Asking
+from edgetts.answering.choosing import Choosing
+from edgetts.answering.planning import Knowledge, Posed, Wishes, drawings_of
+from edgetts.answering.resolving import resolve
+from edgetts.budget import Budget
+from edgetts.chat import Message
+from edgetts.control.success.model import Approach
+from edgetts.decoding.session import Capabilities
+from edgetts.errors import InvalidInput
+from edgetts.profiles.device import PowerMode
+from edgetts.selection.answers import AnswerFormat
+from edgetts.selection.confidence.calibration import Calibration
+from edgetts.selection.strategies import Strategy
+from edgetts.selection.verification.verifier import Verdict, Verifier
+from edgetts.types import DecodeMode, DecodeParams, SamplingParams
+
+Prompt = str | Sequence[Message]
+
+
+def pose(
+    prompt: Prompt,
+    asking: Asking,
+    knowledge: Knowledge,
+    capabilities: Capabilities,
+    *,
+    budget: Budget | None = None,
+    sampling: SamplingParams | None = None,
+    system: str | None = None,
+    answer_format: AnswerFormat | str = "auto",
+    decode: DecodeParams | DecodeMode = "plain",
+    strategy: Strategy | str | None = None,
+    verifier: Verifier | Callable[[str], bool | float | Verdict | None] | str | None = None,
+    calibration: Calibration | str | Path | None = None,
+    risk: float | None = None,
+    power: PowerMode | None = None,
+    target: float | None = None,
+    task: str | None = None,
+    cost_of_pass: bool = False,
+    explain: bool = False,
+) -> Posed:
+    """Check everything that was asked for, and encode the question. See `Engine.answer`; explain: as in `Wishes`."""
+    sampling = sampling or SamplingParams()
+    form = AnswerFormat.parse(answer_format) if isinstance(answer_format, str) else answer_format
+    if not isinstance(decode, DecodeParams):
+        decode = DecodeParams(decode)
+    choosing = resolve(strategy, verifier, calibration, risk, form, sampling, decode, capabilities)
+    wishes = Wishes(
+        budget or Budget(),
+        sampling,
+        decode,
+        power,
+        target,
+        risk,
+        task,
+        str(form),
+        explain,
+        cost_of_pass,
+    )
+    return _gather(_messages(prompt, system), wishes, choosing, asking, knowledge)
+
+
+def _gather(
+    messages: Sequence[Message], wishes: Wishes, choosing: Choosing, asking: Asking, knowledge: Knowledge
+) -> Posed:
+    """Encode a question in each way that may pay, and gather what is known of it.
+
+    The model is asked for the answer alone only where that was measured, or where its template can do so.
+    """
+    terms = knowledge.terms(wishes, abstains=choosing.abstention is not None)
+    # Of one sample that nothing limits there is nothing to choose.
+    choice = terms.free or wishes.task is not None or wishes.explain or terms.limited
+    success = knowledge.success(wishes.task, wishes.answer_format) if knowledge.success and choice else None
+    ways: list[Approach] = ["reason"]
+    measured = any(one.approach == "direct" for one in drawings_of(success))
+    if success is not None and (asking.switches or measured) and not choosing.steps:
+        ways.append("direct")
+    prompts = {way: asking.encode(messages, way) for way in ways}
+    approaches = tuple(knowledge.asked(way, len(tokens), wishes, success) for way, tokens in prompts.items())
+    return Posed(messages, wishes, choosing, terms, success, approaches, prompts)
+
+
+def _messages(prompt: Prompt, system: str | None) -> list[Message]:
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise InvalidInput("The prompt is empty.", hint="Ask something.")
+        messages = [Message("user", prompt)]
+    else:
+        messages = list(prompt)
+        if not messages:
+            raise InvalidInput("There are no messages.", hint="Pass at least one from the user.")
+        if not all(isinstance(message, Message) for message in messages):
+            raise InvalidInput(
+                "A chat's messages must be edgetts.Message.", hint="For example: Message('user', 'Hello')."
+            )
+        if not messages[-1].content.strip():
+            raise InvalidInput("The last message is empty.", hint="Ask something.")
+    return [Message("system", system), *messages] if system else messages
