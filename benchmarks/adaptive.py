@@ -20,6 +20,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from edgetts.evaluation.loading import load_run, votes_of
 from edgetts.evaluation.record import ProblemRecord
 from edgetts.selection.aggregation import Vote, self_consistency
 from edgetts.selection.confidence import bootstrap
-from edgetts.selection.stopping.evidence import Shown, shown
+from edgetts.selection.stopping.evidence import USUAL_TOKENS, Shown, shown
 from edgetts.selection.stopping.posterior import leads
 from edgetts.selection.stopping.progress import Progress
 from edgetts.selection.stopping.progress_fitting import Example, fit_progress
@@ -38,7 +39,6 @@ from edgetts.selection.stopping.wrong_step import WrongEquation
 
 FIXED = (4, 8, 16)
 LOOK_EVERY = 16
-PRICES = tuple(math.exp(math.log(1e-6) + at * math.log(1e4) / 120) for at in range(121))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,20 @@ class Policy:
     evidence: str = "all"
 
 
+@cache
+def votes_in_order(problem: Problem, count: int) -> tuple[tuple[Vote, ...], ...]:
+    return tuple(tuple(problem.votes[at] for at in order) for order in orders(problem, count))
+
+
 def play(problems: Sequence[Problem], progress: Progress, policy: Policy, count: int) -> list[Line]:
-    rule = WorthOfNext(0.0, progress, checked=policy.evidence != "log-probs")
+    rule = WorthOfNext(0.0, progress)
     if policy.look == "worth, no memory":
         rule = replace(rule, progress=replace(progress, memory=1e5))
-    return [_lines(problem, rule, policy, count) for problem in problems]
+    asked = [one.shown[0].passed is not None and policy.evidence != "log-probs" for one in problems]
+    return [
+        _lines(problem, replace(rule, checked=checked), policy, count)
+        for problem, checked in zip(problems, asked, strict=True)
+    ]
 
 
 def _lines(problem: Problem, rule: WorthOfNext, policy: Policy, count: int) -> Line:
@@ -160,28 +169,30 @@ def _lines(problem: Problem, rule: WorthOfNext, policy: Policy, count: int) -> L
 def blind(seen: Shown, evidence: str) -> Shown:
     """Leave out part of what a text shows."""
     if evidence == "log-probs":
-        return Shown(seen.logprob)
+        return Shown(seen.logprob, tokens=seen.tokens)
+    if evidence == "no length":
+        return replace(seen, tokens=USUAL_TOKENS)
     if evidence == "no coverage":
         return replace(seen, covered=0.0)
     return seen
 
 
 def _look(votes: list[Vote], rule: WorthOfNext, policy: Policy, problem: Problem) -> tuple[float, bool]:
-    tally = self_consistency(votes)
-    answer, value = tally.answer, 0.0
+    value = 0.0
     if policy.weigh:
-        weights: dict[str, float] = {}
+        weights: dict[str, list[float]] = {}
         for vote in votes:
             if vote.answer is not None and vote.counts:
-                weights[vote.answer] = weights.get(vote.answer, 0.0) + (vote.score or 0.0)
-        answer = min(weights, key=lambda one: (-weights[one], one), default=None)
+                weights.setdefault(vote.answer, []).append(vote.score or 0.0)
+        answer = min(weights, key=lambda one: (-math.fsum(weights[one]), one), default=None)
+    else:
+        tally = self_consistency(votes)
+        answer = tally.answer
     if policy.look == "posterior":
         counts = sorted((*tally.counts.values(), 0, 0), reverse=True)
         value = 1 - leads(counts[0], counts[1])
     elif policy.look == "leader":
         value = 1 - rule.standing(votes).leader
-    elif policy.look == "never":
-        value = 1.0
     else:
         now = rule.standing(votes)
         value = now.gain / now.tokens
@@ -194,18 +205,14 @@ def at_price(lines: Line, price: float) -> tuple[float, float]:
     return sum(one.right for one in stops) / len(stops), sum(one.tokens for one in stops) / len(stops)
 
 
-def curve(lines: Sequence[Line], prices: Sequence[float]) -> list[list[tuple[float, float]]]:
-    """Return, for each price, accuracy and tokens of each problem."""
-    return [[at_price(one, price) for one in lines] for price in prices]
-
-
-def fixed(problems: Sequence[Problem], size: int, count: int) -> list[tuple[float, float]]:
+@cache
+def fixed(problems: tuple[Problem, ...], size: int, count: int) -> list[tuple[float, float]]:
     found = []
     for problem in problems:
         runs = []
-        for order in orders(problem, count):
-            votes = [problem.votes[at] for at in order[:size]]
-            runs.append((self_consistency(votes).answer in problem.right, sum(vote.tokens for vote in votes)))
+        for votes in votes_in_order(problem, count):
+            drawn = votes[:size]
+            runs.append((self_consistency(drawn).answer in problem.right, sum(vote.tokens for vote in drawn)))
         found.append((sum(right for right, _ in runs) / len(runs), sum(t for _, t in runs) / len(runs)))
     return found
 
@@ -214,21 +221,19 @@ def mean(pairs: Sequence[tuple[float, float]], which: int) -> float:
     return sum(one[which] for one in pairs) / len(pairs)
 
 
-def prices_of(lines: Sequence[Line]) -> list[float]:
-    """Return prices at which a policy behaves differently, few enough to try all."""
-    values = sorted({one.value for line in lines for order in line for one in order})
-    step = max(1, len(values) // 200)
-    return [*values[::step], math.inf]
-
-
 def tune(lines: Sequence[Line], tokens: float) -> float:
-    """Return the price at which a policy spends as many tokens, or as many as come nearest from below."""
-    best = (math.inf, math.inf)
-    for price in prices_of(lines):
-        spent = mean([at_price(one, price) for one in lines], 1)
-        if spent <= tokens:
-            best = min(best, (tokens - spent, price))
-    return best[1] if best[0] < math.inf else math.inf
+    """Return the price at which a policy spends as many tokens, or as near to that as it comes. Tokens fall with the price."""
+    values = [*sorted({one.value for line in lines for order in line for one in order}), math.inf]
+
+    def spent(at: int) -> float:
+        return mean([at_price(one, values[at]) for one in lines], 1)
+
+    low, high = 0, len(values) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if spent(middle) <= tokens else (middle + 1, high)
+    near = [at for at in (low - 1, low) if at >= 0]
+    return values[min(near, key=lambda at: abs(spent(at) - tokens))]
 
 
 def interval(figure: Any, n: int) -> list[float]:
@@ -268,6 +273,7 @@ POLICIES = {
     "adaptive": Policy(),
     "without cutting at wrong equations": Policy(cuts=False),
     "without the question's numbers": Policy(evidence="no coverage"),
+    "without the length": Policy(evidence="no length"),
     "without learning from the question": Policy(look="worth, no memory"),
     "leader's probability alone": Policy(look="leader"),
     "log-probs alone": Policy(evidence="log-probs", cuts=False),
@@ -277,7 +283,7 @@ POLICIES = {
 
 def fit(problems: Sequence[Problem], evidence: str = "all") -> Progress:
     examples = [
-        Example(blind(seen, evidence), vote.answer in problem.right, vote.tokens)
+        Example(blind(seen, evidence), vote.answer in problem.right)
         for problem in problems
         for vote, seen in zip(problem.votes, problem.shown, strict=True)
     ]
@@ -289,17 +295,19 @@ def main() -> None:
     parser.add_argument("records", type=Path, nargs="+")
     parser.add_argument("--orders", type=int, default=10)
     parser.add_argument("--rounds", default="1,2,4,8,16")
+    parser.add_argument("--only", nargs="+", choices=POLICIES, default=list(POLICIES), metavar="POLICY")
     parser.add_argument("--share", type=float, default=0.4)
     arguments = parser.parse_args()
     rounds = tuple(int(size) for size in arguments.rounds.split(","))
     files = [read(path) for path in arguments.records]
     every = [one for of in files for one in of]
     count = arguments.orders
-    halves = [(every[::2], every[1::2]), (every[1::2], every[::2])]
+    even, odd = tuple(every[::2]), tuple(every[1::2])
+    halves = [(even, odd), (odd, even)]
     designs = {"crossed halves": halves}
     if len(files) > 1:
         designs[f"tuned on {arguments.records[0].name}, reported on the rest"] = [
-            (files[0], [one for of in files[1:] for one in of])
+            (tuple(files[0]), tuple(one for of in files[1:] for one in of))
         ]
     result: dict[str, Any] = {"benchmark": "adaptive", "problems": len(every), "orders": count, "designs": {}}
     for design, splits in designs.items():
@@ -312,14 +320,18 @@ def main() -> None:
         )
         rows: dict[str, Any] = {}
         base = {size: [one for _, test in splits for one in fixed(test, size, count)] for size in FIXED}
-        for name, policy in POLICIES.items():
-            policy = replace(policy, rounds=rounds)
+        for name in arguments.only:
+            policy = replace(POLICIES[name], rounds=rounds)
             tuned, tested, price = [], [], {}
             for train, test in splits:
                 progress = fit(train, policy.evidence)
                 tuned.append(play(train, progress, policy, count))
                 tested.append(play(test, progress, policy, count))
-            grid = [prices_of(lines) for lines in tuned]
+            spans = [goal * mean(base[max(FIXED)], 1) / 50 for goal in range(2, 51)]
+            curve = [
+                [at_price(one, price) for price, lines in zip(prices, tested, strict=True) for one in lines]
+                for prices in ([tune(lines, goal) for lines in tuned] for goal in spans)
+            ]
             for size in FIXED:
                 chosen = []
                 for (train, _), known, lines in zip(splits, tuned, tested, strict=True):
@@ -328,15 +340,7 @@ def main() -> None:
                     price.setdefault(size, []).append(found)
                     chosen += [at_price(one, found) for one in lines]
                 row: dict[str, Any] = report(chosen, base[size])
-                whole = [
-                    [
-                        at_price(one, prices[min(at, len(prices) - 1)])
-                        for lines, prices in zip(tested, grid, strict=True)
-                        for one in lines
-                    ]
-                    for at in range(max(len(prices) for prices in grid))
-                ]
-                row["equal"] = round(reaches(whole, base[size]), 3)
+                row["equal"] = round(reaches(curve, base[size]), 3)
                 row["prices"] = [float(f"{one:.3g}") for one in price[size]]
                 rows.setdefault(name, {})[size] = row
                 points, share = row["points"], row["share"]

@@ -221,6 +221,21 @@ def test_another_file_is_not_written_to(tmp_path: Path) -> None:
         DecisionTrace(tmp_path / "no" / "directory")
 
 
+def test_a_disk_that_fails_ends_the_trace_and_not_the_answer(
+    tiny_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    trace = DecisionTrace(tmp_path / "trace.jsonl")
+    assert not trace.path.exists()
+    # What cannot be opened when the answer begins: something took the name meanwhile.
+    trace.path.mkdir()
+    answer = engine(tiny_tokenizer, [said(7, 40)] * 2).answer(
+        "what?", budget=Budget(samples=2), watcher=trace
+    )
+    assert answer.answer == "7"
+    assert trace.trouble is not None
+    assert "trace.jsonl" in str(trace.trouble)
+
+
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),

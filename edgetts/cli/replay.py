@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgetts.cli.shared.output import apart, printable
+from edgetts.cli.shared.quantities import JOULES, SECONDS
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "adaptive:price=0.0001@16. May be repeated; the others are compared to the first. Default: fixed numbers of samples "
     "and adaptive ones over several prices.",
 )
-@click.option("--deadline", type=float, help="Seconds for one answer, on the simulated clock.")
-@click.option("--energy", type=float, help="Joules for one answer, on the simulated meter.")
+@click.option("--deadline", type=SECONDS, help="Seconds for one answer, on the simulated clock.")
+@click.option("--energy", type=JOULES, help="Joules for one answer, on the simulated meter.")
 @click.option("--tokens", type=int, help="Tokens all samples of an answer may take together.")
 @click.option("--max-tokens", type=int, help="Tokens one sample may have.")
 @click.option(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from edgetts.errors import InvalidInput
 
+# Of heights above a chord from 0 to 1: what differs by less does not differ.
+_ROUNDING = 1e-12
 Point = tuple[float, float]
 """Cost and worth: less of the first and more of the second is better."""
 
@@ -43,4 +45,6 @@ def knee(points: Sequence[Point]) -> int | None:
     (low, worst), (high, best) = points[line[0]], points[line[-1]]
     above = [(points[at][1] - worst) / (best - worst) - (points[at][0] - low) / (high - low) for at in line]
     far = max(above)
-    return line[above.index(far)] if far > 1e-12 else None
+    if far <= _ROUNDING:
+        return None
+    return next(at for at, height in zip(line, above, strict=True) if height >= far - _ROUNDING)

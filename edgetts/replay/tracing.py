@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgetts.control.cost.lengths import Lengths
 from edgetts.control.cost.work import LengthLaw
@@ -46,10 +46,14 @@ class DecisionTrace:
         self._decisions: Sequence[Decision] = ()
         self._told = 0
         self._passes: list[list[float | None]] = []
+        self._file: BinaryIO | None = None
         try:
             if path.exists():
                 _mend(path)
-            self._file = path.open("ab")
+            elif not (path.absolute().parent.is_dir() and os.access(path.absolute().parent, os.W_OK)):
+                raise StorageError(
+                    f"{path} cannot be written to.", hint="Name a file in a directory of yours."
+                )
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror or error}.") from error
 
@@ -153,7 +157,8 @@ class DecisionTrace:
         )
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _tell(self) -> None:
         """Write what was decided since the last look, and before it the passes that came before."""
@@ -175,6 +180,8 @@ class DecisionTrace:
         if self.trouble is not None:
             return
         try:
+            # Not before there is something to say: an answer that is refused leaves no file.
+            self._file = self._file or self.path.open("ab")
             self._file.write(
                 json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).encode() + b"\n"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +68,30 @@ def tune(
     lose: share of answers that it may be less accurate there. Where none comes so near, the most accurate is taken,
     and among equals the cheapest. Errors: InvalidInput where no joules are known.
     """
+    return _crossed(specs, tried, target, lambda rows: _cheapest(tried, target, rows, lose, price))
+
+
+def afford(
+    specs: Sequence[str],
+    tried: Sequence[Sequence[Average]],
+    target: Sequence[Average],
+    *,
+    price: Price,
+) -> Tuned:
+    """Judge each half by the setting that is the most accurate on the other one among those no dearer than `target`.
+
+    Where all are dearer, the cheapest is taken. Errors: InvalidInput where no joules are known.
+    """
+    return _crossed(specs, tried, target, lambda rows: _most_accurate(tried, target, rows, price))
+
+
+def _crossed(
+    specs: Sequence[str],
+    tried: Sequence[Sequence[Average]],
+    target: Sequence[Average],
+    choose: Callable[[range], int],
+) -> Tuned:
+    """Have each half judged by what is chosen on the other."""
     n = len(target)
     if n < 2:
         raise InvalidInput("To tune on one half and judge on the other takes two problems at least.")
@@ -75,7 +99,7 @@ def tune(
     found: dict[int, Average] = {}
     for judged, tuned_on in zip(HALVES, reversed(HALVES), strict=True):
         rows = rows_of(tuned_on, n)
-        best = _cheapest(tried, target, rows, lose, price)
+        best = choose(rows)
         settings[judged] = specs[best]
         found.update({row: tried[best][row] for row in rows_of(judged, n)})
     return Tuned(settings, [found[row] for row in range(n)])
@@ -91,6 +115,16 @@ def _cheapest(
     if good:
         return min(good, key=lambda at: (costs[at], -right[at], at))
     return min(range(len(tried)), key=lambda at: (-right[at], costs[at], at))
+
+
+def _most_accurate(
+    tried: Sequence[Sequence[Average]], target: Sequence[Average], rows: range, price: Price
+) -> int:
+    limit = _cost(target, rows, price) * (1 + 1e-9)
+    right = [_right(one, rows) for one in tried]
+    costs = [_cost(one, rows, price) for one in tried]
+    good = [at for at in range(len(tried)) if costs[at] <= limit]
+    return min(good or range(len(tried)), key=lambda at: (-right[at] if good else 0.0, costs[at], at))
 
 
 def _right(found: Sequence[Average], rows: range) -> float:

@@ -1,4 +1,4 @@
-"""Say how likely a text is right by what it shows: checked arithmetic, use of the question's numbers, log-probs.
+"""Say how likely a text is right by what it shows: checked arithmetic, use of the question's numbers, log-probs, length.
 
 Knows one text and its question, and neither votes nor prices.
 """
@@ -21,6 +21,8 @@ from edgetts.selection.verification.verifier import Work
 
 LEAST_NUMBERS = 2
 """A question with fewer numbers asks for no arithmetic that can be checked against it."""
+USUAL_TOKENS = 250
+"""Length against which others are told; what it is changes nothing."""
 DOUBTFUL = -20.0
 """Nats per token; what is less likely counts as this, so that sums stay finite."""
 
@@ -32,12 +34,18 @@ _ARITHMETIC = ArithmeticVerifier()
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a text shows. passed: its equations hold, and it has some; covered: share of the question's numbers that
-    they compute with; both None where the question asks for no arithmetic. logprob: mean, in nats a token.
+    they compute with; both None where the question asks for no arithmetic. logprob: mean, in nats a token. tokens: its length.
     """
 
     logprob: float
     passed: bool | None = None
     covered: float | None = None
+    tokens: int = USUAL_TOKENS
+
+    @property
+    def brevity(self) -> float:
+        """How many times shorter than usual it is, as a natural log."""
+        return -math.log(max(1, self.tokens) / USUAL_TOKENS)
 
 
 @lru_cache(maxsize=256)
@@ -56,11 +64,11 @@ def shown(question: str, text: str, logprob: float, tokens: int, *, complete: bo
     """Look at a text. logprob: the sum over its tokens, in nats."""
     mean = max(DOUBTFUL, logprob / tokens) if tokens else DOUBTFUL
     if not asks_arithmetic(question):
-        return Shown(mean)
+        return Shown(mean, tokens=tokens)
     passed = _ARITHMETIC.verify(Work(question, text, complete=complete)).passed is True
     given = numbers_of(question)
     used = {number.value for equation in find_equations(text) for number in numbers(equation.left)}
-    return Shown(mean, passed, len(given & used) / len(given))
+    return Shown(mean, passed, len(given & used) / len(given), tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,8 @@ class Evidence:
     """Log-odds of a text being right, linear in what it shows; not calibrated for other models or tasks.
 
     passed, covered: gains of a text whose equations hold, and of one that also computes with all the question's numbers.
-    logprob: for each nat a token. None of them is negative, so that better evidence never counts against a text.
+    logprob: for each nat a token. brevity: for each e-fold that it is shorter. None of them is negative, so that better
+    evidence never counts against a text.
     plain, plain_logprob: intercept and slope where the question asks for no arithmetic.
     """
 
@@ -76,6 +85,7 @@ class Evidence:
     passed: float
     covered: float
     logprob: float
+    brevity: float
     plain: float
     plain_logprob: float
 
@@ -92,7 +102,8 @@ class Evidence:
         if of.passed is None or of.covered is None:
             return self.plainly(of.logprob)
         checked = of.passed * (self.passed + self.covered * of.covered)
-        return sigmoid(self.intercept + checked + self.logprob * max(DOUBTFUL, of.logprob))
+        odds = self.intercept + checked + self.logprob * max(DOUBTFUL, of.logprob) + self.brevity * of.brevity
+        return sigmoid(odds)
 
     def plainly(self, logprob: float) -> float:
         """Return P(right) of a text of which only its mean log-prob is known."""

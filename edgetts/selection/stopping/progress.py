@@ -1,23 +1,30 @@
-"""What is known of drawing more samples: how good a fresh one may be; knows texts by their evidence, and no prices.
+"""What is known of drawing more samples: by how much they may overturn a lead; knows weights of votes, and no prices.
 
 A model of the search for the best answer, after "Optimal Search for the Best Alternative" (Weitzman): where offers come from
 a known distribution, it is best to go on while the expected excess of the next offer over the best so far is worth its cost. Here an
-offer is a sample, its value the probability that it is right, and the distribution is learned from the question's own
-samples as it goes: a Dirichlet process whose base are samples of other questions. After n samples, none
-better than the leader, the next one's expected excess is m / (m + n) of the base's: so the hopeless shows itself.
+offer is a sample, its value the probability that it is right, and since samples vote, what it has to exceed is the leader's lead over the
+runner-up. Some samples may together overturn what one cannot, so the best number of them to come is looked for, up to `AHEAD`. The
+distribution is learned from the question's own samples as it goes: a Dirichlet process whose base are samples of other
+questions. After n samples the next one is one of the base's with probability m / (m + n), and else of those there are, which
+overturn nothing: so the hopeless shows itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from edgetts.errors import InvalidInput
 from edgetts.selection.stopping.evidence import Evidence
 from edgetts.selection.verification.verifier import ErrorRates
 
-MEMORY = 2.0
-"""Between 1 and 4 nothing changes on the samples it was chosen on; see `Progress`."""
+MEMORY = 1.0
+"""Between a half and 2 nothing changes on the samples it was chosen on; see `Progress`."""
+AHEAD = (1, 2, 4, 8)
+"""Samples to come that are looked at together."""
+MOST_FRESH = 128
+"""Probabilities of fresh samples that are kept of any distribution: the work grows with their square."""
 _SUREST = 0.999
 
 
@@ -40,33 +47,28 @@ class Progress:
     def __post_init__(self) -> None:
         for name in ("fresh", "fresh_plain"):
             values = getattr(self, name)
-            if not values or list(values) != sorted(values) or not all(0 <= one <= 1 for one in values):
-                raise InvalidInput(f"{name} of the progress must be probabilities that do not fall.")
+            known = 0 < len(values) <= MOST_FRESH and all(0 <= one <= 1 for one in values)
+            if not known or list(values) != sorted(values):
+                raise InvalidInput(
+                    f"{name} of the progress must be 1 to {MOST_FRESH} probabilities that do not fall."
+                )
         if not 0 < self.memory < 1e6 or not 0 < self.tokens < 1e6:
             raise InvalidInput(
                 f"The progress has a memory of {self.memory} and {self.tokens} tokens, but both must be "
                 "greater than 0 and less than a million."
             )
 
-    def excess(self, leader: float, samples: int, *, checked: bool, rates: ErrorRates | None = None) -> float:
-        """Return by how much the next sample is expected to beat a leader that is right with probability `leader`.
+    def excess(self, lead: float, samples: int, *, checked: bool, rates: ErrorRates | None = None) -> float:
+        """Return by how much a sample to come is expected to exceed a lead of so much weight, at best.
 
-        It falls with the leader's probability and with the samples there are, and is never negative. rates: of a
-        verifier that will judge the sample.
+        It falls with the lead and with the samples there are, and is never negative. rates: of a verifier
+        that will judge the sample: then one verdict decides, and votes do not add up.
         """
         base = self.fresh if checked and rates is None else self.fresh_plain
-        return self.memory / (self.memory + samples) * _mean_excess(base, leader, rates)
-
-
-def _mean_excess(base: Sequence[float], leader: float, rates: ErrorRates | None) -> float:
-    if rates is None:
-        return sum(max(0.0, one - leader) for one in base) / len(base)
-    total = 0.0
-    for one in base:
-        for passed in (True, False):
-            chance = one * _says(rates.passes_right, passed) + (1 - one) * _says(rates.passes_wrong, passed)
-            total += chance * max(0.0, judged(one, passed, rates) - leader)
-    return total / len(base)
+        share = self.memory / (self.memory + samples)
+        if rates is not None:
+            return share * _excess_judged(base, lead, rates)
+        return share * max(_excess(_sums(base, ahead), lead) / ahead for ahead in AHEAD)
 
 
 def judged(probability: float, passed: bool | None, rates: ErrorRates) -> float:
@@ -75,6 +77,32 @@ def judged(probability: float, passed: bool | None, rates: ErrorRates) -> float:
         return probability
     right, wrong = _says(rates.passes_right, passed), _says(rates.passes_wrong, passed)
     return probability * right / (probability * right + (1 - probability) * wrong)
+
+
+@lru_cache(maxsize=64)
+def _sums(base: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """Return equally likely values that stand for the sum of `count` (a power of two) draws from the base."""
+    if count == 1:
+        return base
+    half = _sums(base, count // 2)
+    both = sorted(one + other for one in half for other in half)
+    group = -(-len(both) // MOST_FRESH)
+    # Means of neighbours keep the mean; of equally many, so that all stay equally likely.
+    whole = len(both) // group * group
+    return tuple(sum(both[at : at + group]) / group for at in range(0, whole, group))
+
+
+def _excess(values: Sequence[float], lead: float) -> float:
+    return sum(one - lead for one in values if one > lead) / len(values)
+
+
+def _excess_judged(base: Sequence[float], leader: float, rates: ErrorRates) -> float:
+    total = 0.0
+    for one in base:
+        for passed in (True, False):
+            chance = one * _says(rates.passes_right, passed) + (1 - one) * _says(rates.passes_wrong, passed)
+            total += chance * max(0.0, judged(one, passed, rates) - leader)
+    return total / len(base)
 
 
 def _says(rate: float, passed: bool) -> float:

@@ -11,11 +11,10 @@ from typing import Any, NoReturn
 
 from edgetts.errors import BundleVersionError, CorruptFile, InvalidInput, ModelNotFound
 from edgetts.selection.stopping.evidence import Evidence
-from edgetts.selection.stopping.progress import Progress
+from edgetts.selection.stopping.progress import MOST_FRESH, Progress
 
 FORMAT = 1
 MAX_BYTES = 1 << 20
-MAX_FRESH = 10_000
 MAX_SOURCE_CHARS = 1_000
 
 _AGAIN = "Fit it again on recorded samples, or leave it out."
@@ -100,8 +99,8 @@ def _exactly(value: Mapping[str, Any], names: set[str], what: str) -> None:
 
 
 def _numbers(value: object, name: str) -> tuple[float, ...]:
-    if not isinstance(value, list | tuple) or len(value) > MAX_FRESH:
-        _corrupt(f"{name} is no list of at most {MAX_FRESH} numbers")
+    if not isinstance(value, list | tuple) or len(value) > MOST_FRESH:
+        _corrupt(f"{name} is no list of at most {MOST_FRESH} numbers")
     return tuple(_number(one, name) for one in value)
 
 

@@ -23,7 +23,6 @@ class Example:
 
     shown: Shown
     right: bool
-    tokens: int
 
 
 def fit_progress(
@@ -47,19 +46,21 @@ def fit_progress(
     known = len({one.right for one in checked}) == 2
     if known:
         rows = [
-            [float(bool(s.passed)), float(bool(s.passed)) * (s.covered or 0.0), s.logprob]
+            [float(bool(s.passed)), float(bool(s.passed)) * (s.covered or 0.0), s.logprob, s.brevity]
             for s in (one.shown for one in checked)
         ]
         slopes, intercept = _fit(rows, [one.right for one in checked])
         evidence = replace(
-            evidence, intercept=intercept, passed=slopes[0], covered=slopes[1], logprob=slopes[2]
+            evidence,
+            intercept=intercept,
+            **dict(zip(("passed", "covered", "logprob", "brevity"), slopes, strict=True)),
         )
     return Progress(
         evidence=evidence,
         fresh=_knots([evidence.probability(one.shown) for one in checked]) if known else fitted.fresh,
         fresh_plain=_knots([evidence.plainly(one.shown.logprob) for one in examples]),
         memory=fitted.memory,
-        tokens=max(1.0, sum(one.tokens for one in examples) / len(examples)),
+        tokens=max(1.0, sum(one.shown.tokens for one in examples) / len(examples)),
         source=source or f"fitted on {len(examples)} samples",
     )
 

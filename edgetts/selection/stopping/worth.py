@@ -68,11 +68,15 @@ class WorthOfNext:
         for vote in votes:
             if vote.answer is not None and vote.counts:
                 weights.setdefault(vote.answer, []).append(self.weight(vote))
-        leader = min(1.0, max(map(math.fsum, weights.values()), default=0.0))
-        gain = self.progress.excess(leader, len(votes), checked=self.checked, rates=self.rates)
+        first, second, *_ = sorted((*map(math.fsum, weights.values()), 0.0, 0.0), reverse=True)
+        # A verdict speaks for its own answer alone: a rival's does not make the leader less likely right.
+        lead = first - second if self.rates is None else min(1.0, first)
+        gain = self.progress.excess(lead, len(votes), checked=self.checked, rates=self.rates)
         # Cut samples are shorter than a whole one is.
         lengths = [vote.tokens for vote in votes if vote.complete]
-        return Standing(leader, gain, sum(lengths) / len(lengths) if lengths else self.progress.tokens)
+        return Standing(
+            min(1.0, first), gain, sum(lengths) / len(lengths) if lengths else self.progress.tokens
+        )
 
     def stop(self, votes: Sequence[Vote], remaining: int) -> str | None:
         if not going_on(votes, remaining):
