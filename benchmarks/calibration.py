@@ -26,13 +26,13 @@ from typing import Any
 import recordings
 from recordings import found_in, vote_of
 
+from edgetts.interval import Interval
 from edgetts.selection.aggregation import Tally, Vote, make_aggregator, self_consistency
 from edgetts.selection.confidence import (
     SIGNALS,
     Abstention,
     Calibration,
     Example,
-    Interval,
     Signal,
     accuracy_at,
     auroc,

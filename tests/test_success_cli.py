@@ -15,7 +15,7 @@ from fakes_engine import ScriptedSession, scripted_engine, tiny_engine_bundle, t
 from success_cases import simulated_run
 
 from edgetts.cli import INTERRUPTED, main
-from edgetts.cli.calibrating import calibrate_task, fit_record
+from edgetts.cli.shared.calibrating import calibrate_task, fit_record
 from edgetts.control.success.model import Attempt
 from edgetts.control.success.profile import SuccessProfile
 from edgetts.control.success.store import find_success, profiles_of

@@ -54,9 +54,12 @@ class Lookout:
     def _look(self) -> None:
         try:
             from edgetts.energy.finding import find_meter
+            from edgetts.energy.state import power_state
             from edgetts.profiles.devices import device_here
 
             self._device = device_here(self._home, self._said.append)
             self._meters = find_meter(self._device.power)
+            # Some systems tell nothing when they are first asked.
+            power_state(patience=0.5)
         except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
             self._error = error

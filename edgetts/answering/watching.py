@@ -57,10 +57,11 @@ class Watcher(Protocol):
         """A pass over `width` tokens drew `drawn`, those that end a sample included."""
         ...
 
-    def taken(self, at: float, joules: float | None, closing: int) -> None:
+    def taken(self, at: float, joules: float | None, closing: int, widest: int) -> None:
         """What a pass, or the beginning of samples, brought was taken. joules: spent by then, None where unknown.
 
-        closing: passes in which running samples can now be made to state their answers; 0 is never.
+        closing: passes in which running samples can now be made to state their answers; 0 is never. widest: tokens that the
+        next pass may run.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from edgetts.cli.shared.interrupting import interrupts
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from edgetts.replay.tracing import DecisionTrace
     from edgetts.types import Answer, DecodeParams, Event, Plan, Sample
 
 
@@ -80,6 +82,12 @@ if TYPE_CHECKING:
 @click.option(
     "--explain", is_flag=True, help="Print what was predicted beside what came of it, and what was decided."
 )
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append what was decided, with times of passes and ends of samples, to this file, for edgetts replay.",
+)
+@click.option("--trace-text", is_flag=True, help="With --trace: write the question, too.")
 @click.option("--show-samples", is_flag=True, help="Print every sample, not only the chosen one.")
 @click.option(
     "--stream/--no-stream",
@@ -105,6 +113,7 @@ def command(question: str | None, **options: Any) -> None:
     decode = _decode(options)
     choosing, aim = read_choosing(options), read_aim(options)
     prompt = read_question(question, "ask")
+    watcher = _watcher(options["trace"], options["trace_text"])
 
     from edgetts.decoding.session import Cancellation
     from edgetts.engine import load
@@ -150,9 +159,14 @@ def command(question: str | None, **options: Any) -> None:
             **aim,
             explain=options["explain"],
             cancel=cancel,
+            watcher=watcher,
         )
         stream = is_terminal(sys.stdout) if options["stream"] is None else options["stream"]
         answer = _show(events, stream=stream and not options["as_json"])
+    if watcher is not None:
+        watcher.close()
+        if watcher.trouble is not None:
+            click.echo(f"edgetts: {watcher.trouble}", err=True)
     if options["as_json"]:
         import json
 
@@ -171,6 +185,16 @@ def command(question: str | None, **options: Any) -> None:
     if answer.abstained:
         click.echo(f"edgetts: no answer is given: {answer.abstention_reason}.", err=True)
         click.get_current_context().exit(ABSTAINED)
+
+
+def _watcher(trace: Path | None, text: bool) -> DecisionTrace | None:
+    if trace is None:
+        if text:
+            raise InvalidInput("--trace-text says what a trace holds.", hint="Name its file with --trace.")
+        return None
+    from edgetts.replay.tracing import DecisionTrace
+
+    return DecisionTrace(trace, text=text)
 
 
 def _decode(options: dict[str, Any]) -> DecodeParams:

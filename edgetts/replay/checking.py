@@ -68,7 +68,7 @@ def check(trace: AnswerTrace) -> Checked:
     samples = [one if i in trace.concluded else _free(one) for i, one in enumerate(trace.samples)]
     if trace.end is None:
         samples += [_free(endless(index)) for index in range(len(samples), trace.plan.samples)]
-    run = _AsTraced(RecordedDecoder(samples, trace.plan.max_tokens), controller, world)
+    run = _AsTraced(_Drafting(samples, trace.plan.max_tokens, world), controller, world)
     choosing = Choosing(SelfConsistency(stop=None), AnswerFormat.parse("none"), named=True)
     trouble = ""
     try:
@@ -85,6 +85,18 @@ def check(trace: AnswerTrace) -> Checked:
     return _compared(trace, controller.decisions, trouble, run.stop or "complete")
 
 
+class _Drafting(RecordedDecoder):
+    """A decoder whose passes may run as many tokens as those of the trace, where a sample alone was drafted for."""
+
+    def __init__(self, samples: Sequence[Recorded], cap: int, world: TracedWorld) -> None:
+        super().__init__(samples, cap)
+        self._traced = world
+
+    @property
+    def widest(self) -> int:
+        return max(self._traced.widest, len(self.active)) if len(self.active) == 1 else len(self.active)
+
+
 class _AsTraced(RecordedRun):
     """A run whose samples could be made to state their answers when those of the trace could."""
 
@@ -97,24 +109,13 @@ class _AsTraced(RecordedRun):
         return self._traced.closing
 
 
-class _AsPlanned(Controller):
-    """A controller whose plan was made before."""
-
-    def adopt(self, plan: Plan, prompt: int) -> None:
-        """Put the plan in force, as `make_plan` does with one it has made."""
-        self._prompt = prompt
-        self._plan = plan
-        self._planned_at = self._clock()
-        self.note("plan", plan.reason, count=plan.samples)
-
-
 def _as_planned(trace: AnswerTrace, world: TracedWorld) -> Controller:
     if trace.times is None:
         raise AssertionError("it was looked for before")
     drift = Drift(trace.times.spread, world.clock)
     cost = CostModel(trace.times, drift, power=trace.power, share=trace.share)
     metered = any(one.joules is not None for one in trace.passes)
-    controller = _AsPlanned(
+    controller = Controller(
         trace.budget,
         cost,
         world.clock,

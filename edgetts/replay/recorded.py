@@ -166,7 +166,7 @@ class RecordedRun:
     def step(self, most: int | None) -> list[TokenDrawn]:  # noqa: ARG002  # a pass draws one token
         """Run one pass, or as many as the world takes at once."""
         decoder = self.decoder
-        done = self._world.step(decoder.widest, decoder.held, decoder.draws_left())
+        done = self._world.step(len(decoder.active), decoder.held, decoder.draws_left())
         decoder.step(done.draws)
         if self._observed:
             self.controller.observe_pass(done.width, done.seconds)

@@ -35,7 +35,8 @@ class PassTaken:
     """A pass, or with width 0 the beginning of samples. Times are readings of the clock.
 
     drawn: tokens of all samples. taken: when what it brought was taken. joules: spent by then, None where unknown.
-    closing: passes in which running samples could then be made to state their answers; 0 is never.
+    closing: passes in which running samples could then be made to state their answers; 0 is never. widest: tokens
+    that the next pass might have run.
     """
 
     width: int
@@ -45,6 +46,7 @@ class PassTaken:
     drawn: int
     joules: float | None = None
     closing: int = 0
+    widest: int = 0
 
 
 @dataclass(frozen=True, slots=True)

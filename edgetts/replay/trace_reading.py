@@ -143,8 +143,8 @@ class _UnderWay:
         if self.prompt_read is None:
             fields.refuse("has passes before the prompt was read")
         for row in fields.rows("passes", _PASSES):
-            if not isinstance(row, list) or not 5 <= len(row) <= 7:
-                fields.refuse("has a pass that is no list of five to seven numbers")
+            if not isinstance(row, list) or not 5 <= len(row) <= 8:
+                fields.refuse("has a pass that is no list of five to eight numbers")
             since = self.passes[-1].taken if self.passes else self.prompt_read
             began = real(fields, "passes", row[1], since, TIME)
             ended = real(fields, "passes", row[2], began, TIME)
@@ -160,6 +160,7 @@ class _UnderWay:
                     if len(row) > 5 and row[5] is not None
                     else None,
                     whole(fields, "passes", row[6], 0, MOST_WIDTH) if len(row) > 6 else 0,
+                    whole(fields, "passes", row[7], 0, MOST_WIDTH) if len(row) > 7 else 0,
                 )
             )
 

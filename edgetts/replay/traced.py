@@ -24,6 +24,7 @@ class TracedWorld:
         self.now = trace.began
         self.scoring = 0
         self.closing = 0
+        self.widest = 0
         self._trace = trace
         self._at = 0
         self._under_way = False
@@ -55,7 +56,7 @@ class TracedWorld:
         if not self._under_way and one.width:
             raise Diverged("it begins samples where the answer ran a pass")
         self.now, self._under_way = one.taken, False
-        self._joules, self.closing = one.joules, one.closing
+        self._joules, self.closing, self.widest = one.joules, one.closing, one.widest
         self._at += 1
 
 

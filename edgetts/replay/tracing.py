@@ -104,7 +104,7 @@ class DecisionTrace:
         self._tell()
         self._passes.append([width, began, ended, ended, drawn])
 
-    def taken(self, at: float, joules: float | None, closing: int) -> None:
+    def taken(self, at: float, joules: float | None, closing: int, widest: int) -> None:
         last = self._passes[-1] if self._passes else None
         if last is not None and len(last) == 5:
             last[3] = at
@@ -112,7 +112,7 @@ class DecisionTrace:
             self._tell()
             last = [0, at, at, at, 0]
             self._passes.append(last)
-        last += [joules, closing]
+        last += [joules, closing, widest]
         if len(self._passes) >= _PASSES:
             self._flush()
 
@@ -171,8 +171,8 @@ class DecisionTrace:
 
     def _flush(self) -> None:
         """Write the passes; one under way whose tokens are being taken is held back until they are."""
-        done = [row for row in self._passes if len(row) == 7]
-        self._passes = [row for row in self._passes if len(row) < 7]
+        done = [row for row in self._passes if len(row) == 8]
+        self._passes = [row for row in self._passes if len(row) < 8]
         if done:
             self._write({"kind": "passes", "passes": [_short(row) for row in done]})
 
@@ -222,8 +222,8 @@ def _plain(value: Any) -> Any:
 
 
 def _short(row: list[float | None]) -> list[float | None]:
-    """Leave out what most passes have not: joules, and a way to make samples state their answers."""
-    return row if row[6] else row[:6] if row[5] is not None else row[:5]
+    """Leave out what many passes have not: joules, a way to make samples state their answers, and a wider one to follow."""
+    return row if row[6] or (row[7] or 0) > 1 else row[:6] if row[5] is not None else row[:5]
 
 
 def _plan(plan: Plan) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def calibrate_success(
     model: str | None, options: dict[str, Any], load: dict[str, Any], as_json: bool
 ) -> None:
     """Record and fit, or fit to a record, and print what came of it. load: options for loading the model."""
-    from edgetts.cli.calibrating import MAX_TOKENS, SAMPLES, calibrate_task, fit_record
+    from edgetts.cli.shared.calibrating import MAX_TOKENS, SAMPLES, calibrate_task, fit_record
     from edgetts.decoding.session import Cancellation
     from edgetts.store.progress import ProgressLine
 
