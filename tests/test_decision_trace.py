@@ -153,6 +153,20 @@ def test_a_drafted_sample_is_replayed_by_the_tokens_of_each_pass(
     assert check(trace).same
 
 
+@pytest.mark.parametrize("seconds", [1.0, 3.0, 9.0])
+def test_a_deadline_that_cuts_a_drafted_sample_is_met_again(
+    tiny_tokenizer: Tokenizer, tmp_path: Path, seconds: float
+) -> None:
+    draw = random.Random(3)  # noqa: S311
+    script = bytes(draw.choice(b"abcdefgh") for _ in range(6000))
+    model = engine(tiny_tokenizer, [script], jitter(1), capabilities=Capabilities(tolerance=0.0))
+    budget = Budget(seconds=seconds, samples=1)
+    answer, trace = traced(model, tmp_path / "trace.jsonl", decode="speculative", budget=budget)
+    assert answer.stop_reason == "deadline"
+    assert any(one.widest > 1 for one in trace.passes)
+    assert check(trace).same
+
+
 def test_stop_strings_and_limits_are_replayed(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
     model = engine(tiny_tokenizer, [b"one STOP two", b"a" * 90, b"b" * 90, b"c STOP d"], jitter(1))
     sampling = SamplingParams(stop=("STOP",), max_tokens=30)
