@@ -301,8 +301,9 @@ def test_a_file_that_cannot_be_trusted_is_said_and_not_used(tmp_path: Path) -> N
         path.write_bytes(damaged)
         said: list[str] = []
         assert isinstance(find_success(tmp_path, "tiny", task="sums", notify=said.append), PriorSuccess)
-        assert len(said) == 1
+        assert len(said) == 2
         assert "not used" in said[0]
+        assert "guessed" in said[1]
     # A file that was moved is of another model or task.
     path.write_bytes(whole)
     path.rename(path_of(tmp_path, "tiny", "chess"))
@@ -329,3 +330,12 @@ def test_a_home_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="EDGETTS_HOME"):
         keep_success(home, profile())
     assert isinstance(find_success(home, "tiny", answer_format="number"), PriorSuccess)
+
+
+def test_a_task_that_was_named_and_never_measured_is_said_to_be_guessed(tmp_path: Path) -> None:
+    said: list[str] = []
+    found = find_success(tmp_path, "m", task="nosuch", notify=said.append)
+    assert found.provenance == find_success(tmp_path, "m").provenance
+    assert len(said) == 1
+    assert "'nosuch'" in said[0]
+    assert "edgetts calibrate --task" in said[0]

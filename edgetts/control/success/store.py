@@ -38,12 +38,19 @@ def find_success(
     """Return what is known of a model at a question's kind of task, or the prior.
 
     task: by name; of a file, with or without its ending. Without one, the task whose answers have the question's format, where just one was calibrated;
-    "auto" says nothing of a question and finds none. notify: told of files that cannot be trusted, which are left out.
+    "auto" says nothing of a question and finds none. notify: told of files that cannot be trusted, which are left out, and of a task
+    that was named and never measured.
     """
     if task is not None:
         for name in (task, f"file:{task}", f"file:{task}.jsonl"):
             if (found := load_success(home, model, name, notify)) is not None:
                 return found
+        if notify is not None:
+            known = ", ".join(one.task for one in profiles_of(home, model))
+            notify(
+                f"Nothing was measured of {model} at {task!r}, so success is guessed: edgetts calibrate --task."
+                + (f" Measured are: {known}." if known else "")
+            )
         return PriorSuccess(task)
     if answer_format in ("auto", "none"):
         return PriorSuccess()
