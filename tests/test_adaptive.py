@@ -331,6 +331,8 @@ def test_prices_and_rates_of_the_task_are_used() -> None:
     plain = Adaptive().start(Task(8, question=QUESTION))
     assert (plain.rule.price, plain.rule.checked, plain.rule.rates) == (PRICE, True, None)
     assert plain.prune == make_pruning("wrong-equation")
+    named = Adaptive(price=1e-6).start(Task(8, price=3e-3))
+    assert named.rule.price == 1e-6, "what the user names stands before what the plan says"
     priced = Adaptive().start(Task(8, price=3e-3, question=QUESTION, rates=ARITHMETIC_RATES))
     assert (priced.rule.price, priced.rule.rates) == (3e-3, None), "evidence holds what arithmetic says"
     exact = ErrorRates(1.0, 0.0)

@@ -117,9 +117,7 @@ class LiveRun:
                     self.decoder.end(one.sample, "stop", keep=transcript.tokens)
         yield from self.close_ended()
         if self._watcher is not None:
-            self._watcher.taken(
-                self.clock(), self._meter.joules(), self.closing, self.decoder.widest
-            )
+            self._watcher.taken(self.clock(), self._meter.joules(), self.closing, self.decoder.widest)
 
     def step(self, most: int | None) -> list[TokenDrawn]:
         """Run one pass over the samples that run."""

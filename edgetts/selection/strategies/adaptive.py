@@ -32,19 +32,19 @@ ROUNDS = (1, 2, 4, 8, 16)
 class Adaptive(Strategy):
     """Draw in rounds and weigh votes by evidence; stop where the next sample is not worth its price. Checked when made.
 
-    price: of a token, as a share of what a right answer is worth, for tasks that name none. progress: what samples are
+    price: of a token, as a share of what a right answer is worth; None is the task's, or `PRICE` where that names none. progress: what samples are
     like; the default was fitted on a 0.5B model's answers to gsm_symbolic, so that for another model or task
     it had better be fitted. check: end samples once an equation of theirs does not hold, where the question asks for arithmetic.
     Votes weigh what their texts' evidence says: arithmetic that is computed again, the question's numbers that it
     uses, log-probs, length; where a verifier's rates are known, its verdicts and log-probs instead.
     """
 
-    price: float = PRICE
+    price: float | None = None
     check: bool = True
     progress: Progress = DEFAULT_PROGRESS
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.price) and self.price >= 0):
+        if self.price is not None and not (math.isfinite(self.price) and self.price >= 0):
             raise InvalidInput(f"The price of a token is {self.price}, but it must be zero or greater.")
 
     @property
@@ -67,7 +67,8 @@ class Adaptive(Strategy):
         checked = asks_arithmetic(task.question)
         # Scores hold what the arithmetic verifier finds, and more.
         rates = None if task.rates == ARITHMETIC_RATES else task.rates
-        rule = WorthOfNext(task.price or self.price, self.progress, checked, rates)
+        price = (task.price or PRICE) if self.price is None else self.price
+        rule = WorthOfNext(price, self.progress, checked, rates)
         return AdaptiveSearch(rounds(task), rule, WrongEquation() if self.check and checked else None)
 
 

@@ -125,6 +125,8 @@ def _setting(kind: Any, strategy: str, key: str, value: str, verifier: Verifier 
     if key == "progress":
         return load_progress(Path(value).expanduser())
     hint = typing.get_type_hints(kind).get(key)
+    if hint == (float | None):
+        hint = float
     wanted: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number"}
     try:
         if hint is bool:
