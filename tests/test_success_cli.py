@@ -23,6 +23,8 @@ from edgetts.decoding.session import Cancellation
 from edgetts.errors import InvalidInput
 from edgetts.evaluation import load_run
 from edgetts.evaluation.recording import write_run
+from edgetts.selection.strategies import make_strategy
+from edgetts.selection.strategies.adaptive import Adaptive
 from edgetts.tokenizer import Tokenizer
 
 Loads = Callable[..., ScriptedSession]
@@ -79,6 +81,12 @@ def test_a_task_is_recorded_and_fitted(home: Path, loads: list[ScriptedSession],
     assert found.predict(Attempt(4, 512)).value == pytest.approx(0.5)
     assert find_success(home, recorded.model, answer_format="number") == found
     assert len(loads) == 1
+    # What the adaptive strategy goes by is kept beside it, and is what the words say.
+    named = result.stdout.rpartition("--strategy ")[2].strip()
+    strategy = make_strategy(named)
+    assert isinstance(strategy, Adaptive)
+    assert "18 samples" in strategy.progress.source
+    assert strategy.progress != Adaptive().progress
 
 
 def test_what_was_interrupted_is_gone_on_with(home: Path, loads: list[ScriptedSession], sums: Path) -> None:

@@ -168,7 +168,13 @@ def _show(profile: SuccessProfile, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"profile": asdict(profile)}))
     else:
+        from edgetts.cli.shared.calibrating import progress_path
+        from edgetts.store.home import find_home
+
         print_rows(calibration_rows(profile))
+        path = progress_path(find_home().root, profile)
+        if path.exists():
+            click.echo(f"To stop by what these samples are like: --strategy adaptive:progress={path}")
 
 
 def _spelled(name: str) -> str:

@@ -1,0 +1,32 @@
+"""Fit what samples are like to a record, for the adaptive strategy. Knows no files."""
+
+from __future__ import annotations
+
+import math
+
+from edgetts.evaluation.record import Run
+from edgetts.selection.stopping.evidence import shown
+from edgetts.selection.stopping.progress import Progress
+from edgetts.selection.stopping.progress_fitting import Example, fit_progress
+
+
+def progress_of(run: Run) -> Progress | None:
+    """Return what the samples that were drawn and graded are like; None where all of them are right, or all wrong."""
+    examples = [
+        Example(
+            shown(
+                problem.question,
+                sample.text,
+                math.fsum(sample.logprobs),
+                len(sample.tokens),
+                complete=sample.finished,
+            ),
+            sample.right,
+        )
+        for problem in run.problems
+        for sample in problem.samples
+        if sample.right is not None and not sample.greedy
+    ]
+    if len({one.right for one in examples}) < 2:
+        return None
+    return fit_progress(examples, source=f"{len(examples)} samples of {run.model} at {run.task}"[:1000])
