@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass, fields
 
 from edgetts.errors import InvalidInput
@@ -39,6 +40,11 @@ class Budget:
                 )
             if whole and not isinstance(value, int):
                 raise InvalidInput(f"The budget's {field.name} must be a whole number, not {value}.")
+            if math.inf > value > sys.float_info.max:
+                raise InvalidInput(
+                    f"The budget's {field.name} is larger than any number of them.",
+                    hint="Leave it out for no limit.",
+                )
             if value == math.inf:
                 raise InvalidInput(
                     f"The budget's {field.name} is infinite.", hint="Leave it out for no limit."

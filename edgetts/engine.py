@@ -303,7 +303,8 @@ class Engine:
         asked: the arguments of `answer` but for `cancel` and `watcher`. Raises what `answer` does before it computes.
         """
         self._check_open()
-        posed = pose(prompt, self._asking, self._knowledge, self.session.capabilities, explain=True, **asked)
+        asked |= {"explain": True}
+        posed = pose(prompt, self._asking, self._knowledge, self.session.capabilities, **asked)
         places = [self._place(host, self.session.info) for host in self._hosts_for(posed)]
         return choose(posed, places, self._memory_free())
 

@@ -66,3 +66,9 @@ def test_what_is_sound_is_kept_as_it_was_given(seconds: float, whole: int) -> No
         "samples": whole,
         "memory_bytes": whole,
     }
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_what_no_float_can_hold_is_refused(field: str) -> None:
+    with pytest.raises(InvalidInput, match="larger than any number"):
+        Budget(**{field: 10**400})

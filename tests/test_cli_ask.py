@@ -332,7 +332,7 @@ def start(*arguments: str, **pipes: Any) -> subprocess.Popen[bytes]:
 def test_ctrl_c_gives_what_there_is_and_exit_130(tiny_engine_bundle: Path, flags: tuple[str, ...]) -> None:
     terminal, theirs = os.openpty()  # on a terminal, every sample that ends is told
     process = start(
-        *("Hello", "-m", str(tiny_engine_bundle), "-n", "1000000", "--answer", "none", "--no-stream", *flags),
+        *("Hello", "-m", str(tiny_engine_bundle), "-n", "9000", "--answer", "none", "--no-stream", *flags),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=theirs,

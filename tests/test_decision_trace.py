@@ -290,3 +290,11 @@ def test_a_hostile_trace_is_refused_in_a_sentence_or_replayed(
     ran = CliRunner().invoke(main, ["replay", str(path)])
     assert ran.exit_code in (0, 1, 2), ran.output
     assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
+
+
+def test_options_that_say_nothing_of_a_trace_are_refused(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    traced(engine(tiny_tokenizer, [said(7, 40)] * 2), path, budget=Budget(samples=2))
+    for words in (["--deadline", "1"], ["--load", "throttle"], ["--orders", "4"], ["--split", "tune"]):
+        ran = CliRunner().invoke(main, ["replay", str(path), *words])
+        assert (ran.exit_code, words[0] in ran.output) == (2, True), ran.output

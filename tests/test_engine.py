@@ -336,6 +336,13 @@ def test_a_deadline_stops_the_reading_of_a_prompt(tiny_tokenizer: Tokenizer) -> 
     assert (answer.stop_reason, answer.samples, session.live) == ("deadline", (), [])
 
 
+def test_joules_stop_the_reading_of_a_prompt(tiny_tokenizer: Tokenizer) -> None:
+    engine = scripted_engine(tiny_tokenizer, WaitingSession([b"5"]))
+    engine.know(device())
+    answer = engine.answer("Hello", budget=Budget(joules=1.0))  # a twentieth of a second's
+    assert (answer.stop_reason, answer.samples, answer.usage.generated_tokens) == ("joules", (), 0)
+
+
 def test_cancelling_stops_the_reading_of_a_prompt(tiny_tokenizer: Tokenizer) -> None:
     session = WaitingSession([b"5"])
     cancel = Cancellation()
@@ -673,3 +680,8 @@ def test_an_answer_tells_what_was_decided(tiny_tokenizer: Tokenizer) -> None:
     assert answer.decisions[-1].kind == "stop"
     assert [one.at for one in answer.decisions] == sorted(one.at for one in answer.decisions)
     json.dumps(answer.to_json(), allow_nan=False)
+
+
+def test_a_plan_takes_the_arguments_of_an_answer(tiny_tokenizer: Tokenizer) -> None:
+    engine, _, _ = informed(tiny_tokenizer, b"5")
+    assert engine.plan("How many?", explain=False) == engine.plan("How many?")

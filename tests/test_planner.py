@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -478,8 +478,8 @@ def test_widths_worth_considering_hold_the_widest_and_whatever_is_cheaper(
 
 
 def test_rounds_follow_cheap_widths() -> None:
-    assert rounds_for(16, 16, (16,)) == (2, 4, 8, 16)
-    assert rounds_for(16, 16, (4, 16)) == (4, 8, 12, 16)
+    assert rounds_for(16, 16, (16,)) == (1, 2, 4, 8, 16)
+    assert rounds_for(16, 16, (4, 16)) == (1, 2, 6, 10, 14, 16)
 
 
 # What it costs and says
@@ -551,3 +551,27 @@ def test_worth_is_one_for_right_minus_the_risk_for_wrong_and_nothing_for_none(
     found = objective.utility(Interval(success, 0.0, 1.0, 0.9), seconds, None)
     assert found == pytest.approx(worth - seconds * 1e-3)
     assert objective.utility(None, seconds, None) == -math.inf
+
+
+@pytest.mark.parametrize("budget", [Budget(seconds=60.0), Budget(joules=2000.0)])
+@pytest.mark.parametrize("goal", ["pass", "target"])
+def test_the_cheapest_that_is_asked_for_has_nothing_to_spare(goal: Any, budget: Budget) -> None:
+    objective = Objective(goal=goal, target=0.25 if goal == "target" else None)
+    made = plan(budget, LINEAR, success=Known(), objective=objective)
+    assert made.samples == 1
+
+
+def test_joules_that_are_paid_for_are_not_spent_because_time_is_left() -> None:
+    made = plan(Budget(seconds=60.0), LINEAR, success=Known(), objective=Objective(per_joule=1e-3))
+    assert made.utility is not None
+    assert made.utility >= max(one.utility for one in made.candidates if one.utility is not None) - 1e-9
+
+
+def test_more_samples_than_can_be_planned_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="too many"):
+        plan(Budget(samples=1 << 60))
+
+
+def test_a_learned_curve_caps_samples_as_a_measured_one_does() -> None:
+    learned = replace(FLAT, source="learned")
+    assert plan(Budget(seconds=3.0), learned).max_tokens == plan(Budget(seconds=3.0)).max_tokens < 1024

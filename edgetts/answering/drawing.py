@@ -25,6 +25,20 @@ def draw(run: Run, move: Draw, *, all_there_is: bool) -> Iterator[Event]:
     start = min(plan.width - len(decoder.active), total - _begun(run))
     most: int | None = None
     passes = 0
+    if _begun(run):
+        # The plan answers for the first samples only: those of a later move are started in what is left.
+        directive = controller.direct(
+            {i: len(decoder.traces[i].tokens) for i in decoder.active},
+            _begun(run),
+            run.spent,
+            decoder.widest,
+            total,
+            closing=run.closing,
+        )
+        if directive.stop is not None:
+            run.stop = None if directive.stop == "complete" else directive.stop
+            return
+        start, most = directive.start, directive.most
     while True:
         drawn: list[TokenDrawn] = []
         if start > 0:

@@ -78,7 +78,7 @@ class LiveRun:
         Never where an answer is there already: what is asked for too early had better not outvote it. Nor where
         no text is longer than that takes: it would be asked before it has begun.
         """
-        if self._forcing is None or not self._begun or any(vote.counts for vote in self.texts.votes()):
+        if self._forcing is None or not self._forcing.passes or self.texts.answered or not self._begun:
             return 0
         return self._forcing.passes
 

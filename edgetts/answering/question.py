@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -88,7 +89,9 @@ def compute(question: Question) -> Iterator[Event]:
             session.free(branch)
             raise Cancelled
     except Cancelled:
-        answer = _unchosen(question, texts, "cancelled" if question.cancel.requested else "deadline")
+        answer = _unchosen(
+            question, texts, "cancelled" if question.cancel.requested else question.controller.ends[1]
+        )
         if watcher is not None:
             watcher.end(question.clock(), answer, ())
         yield Finished(answer)
@@ -174,13 +177,13 @@ def _forcing(question: Question) -> Forcing:
 
 @contextmanager
 def _alarm(question: Question) -> Iterator[Cancellation]:
-    """Yield a cancellation that is requested with the question's, or when its deadline passes."""
+    """Yield a cancellation that is requested with the question's, or when its time or its joules are spent."""
     guard = Cancellation()
     question.cancel.register(guard.request)
     timer = None
-    deadline = question.controller.deadline
-    if deadline is not None:
-        seconds = min(max(0.0, deadline - question.clock()), threading.TIMEOUT_MAX)
+    end, _ = question.controller.ends
+    if end < math.inf:
+        seconds = min(max(0.0, end - question.clock()), threading.TIMEOUT_MAX)
         timer = threading.Timer(seconds, guard.request)
         timer.daemon = True
         timer.start()

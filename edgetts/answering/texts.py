@@ -139,6 +139,11 @@ class Texts:
     def _extract(self, text: str, complete: bool) -> Extracted | None:
         return extract(text, self._choosing.answer_format, complete=complete)
 
+    @property
+    def answered(self) -> bool:
+        """Whether a sample that ended has an answer that counts. Asked at every pass: no answers are compared for it."""
+        return any(vote.counts for vote in self._votes.values())
+
     def votes(self) -> list[Vote]:
         """Return the votes of the samples that ended, equivalent answers under one name."""
         chosen = sorted(self._votes)

@@ -98,9 +98,14 @@ class Controller:
         return self.deadline is not None and self._clock() + seconds >= self.deadline
 
     @property
+    def ends(self) -> tuple[float, StopReason]:
+        """When the limit of time or of joules that comes first is reached, on the clock, and which; infinite without one."""
+        return self._remaining.ends(self._clock())
+
+    @property
     def late(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline is not None and self._clock() >= self.deadline
+        """Whether the time or the joules are spent."""
+        return self._clock() >= self.ends[0]
 
     def make_plan(self, request: Request) -> Plan:
         """Plan the whole answer."""
@@ -215,6 +220,7 @@ class Controller:
                 return self._stop(concluded, generated)
             self._looked = None
         if not running and started >= wanted:
+            self._looked = None
             spent = self._budget.tokens is not None and generated >= self._budget.tokens
             # What ended in the budget's last token was complete only if the model itself ended it.
             poor = spent and len(self._finished_lengths) < started

@@ -48,6 +48,15 @@ class Remaining:
                 left, limit = 0.0, True
         return left, "joules" if limit else "deadline"
 
+    def ends(self, now: float) -> tuple[float, StopReason]:
+        """Return when the first limit is reached, on the clock, and which one that is; infinite without a limit."""
+        end, limit = math.inf if self.deadline is None else self.deadline, False
+        if self._cap is not None and (spent := self.joules.spent) is not None:
+            rate = self.joules.rate
+            until = now if spent >= self._cap else now + (self._cap - spent) / rate if rate else math.inf
+            end, limit = min(end, until), until < end
+        return end, "joules" if limit else "deadline"
+
     def forbids(self, width: int, running: int, now: float, past: float | None) -> StopReason | None:
         """Return the limit that a pass of `width` tokens might not keep, by its bound; None if it keeps all."""
         left, limit = self.seconds(running, now)

@@ -108,12 +108,12 @@ def play(
         budget = replace(budget, samples=max(1, len(samples)))
         controller = planned()
     plan = controller.plan
+    end, limit = controller.ends
     world.read_prompt()
-    if not samples or controller.late:
-        # As live: reading is interrupted at the deadline, and there is no answer.
-        if controller.deadline is not None:
-            world.now = min(world.now, controller.deadline)
-        return _nothing(world, "deadline" if samples else "complete", short=short)
+    if not samples or world.now >= end:
+        # As live: reading is interrupted where the time or the joules are spent, and there is no answer.
+        world.now = min(world.now, end)
+        return _nothing(world, limit if samples else "complete", short=short)
     task = Task(
         plan.samples,
         setting.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,46 @@ from edgetts.errors import InvalidInput
 
 DIFFERS = 1
 """Exit code where a trace's decisions are not made again."""
-_OF_RECORDS = ("tune_text", "plot", "verify")
+_OF_RECORDS = ("tune_text", "plot", "verify", "orders", "half", "lose", "price")
+_OF_POLICIES = (
+    "deadline",
+    "energy",
+    "tokens",
+    "max_tokens",
+    "device",
+    "model",
+    "runtime",
+    "load_spec",
+    "seed",
+    "calibration",
+    "risk",
+)
+_SPELLED = {
+    "tune_text": "tune",
+    "half": "split",
+    "price": "by",
+    "load_spec": "load",
+    "max_tokens": "max-tokens",
+}
 
 
 def retrace(path: Path, options: dict[str, Any]) -> None:
     """Replay every answer of a trace."""
     from edgetts.replay.trace_reading import read_traces
 
-    if (named := next((name for name in _OF_RECORDS if options[name] is not None), None)) is not None:
-        option = {"tune_text": "tune"}.get(named, named)
+    if (named := _given(_OF_RECORDS)) is not None:
         raise InvalidInput(
-            f"A decision trace has no graded answers and no texts for --{option}.",
+            f"A decision trace has no graded answers and no texts for --{named}.",
             hint="Use a record of edgetts eval --record.",
         )
     if options["policies"]:
         _other(path, options)
         return
+    if (named := _given(_OF_POLICIES)) is not None:
+        raise InvalidInput(
+            f"A trace's own controller is run again by what the trace says, so --{named} says nothing.",
+            hint="Name another policy with --policy, or leave it out.",
+        )
     from edgetts.replay.checking import check
     from edgetts.replay.wording import checked_lines
 
@@ -48,6 +73,13 @@ def retrace(path: Path, options: dict[str, Any]) -> None:
                 click.echo(printable(text))
     if not all(one.same for one in checked):
         click.get_current_context().exit(DIFFERS)
+
+
+def _given(names: Sequence[str]) -> str | None:
+    """Return the first of these options that the caller named, as it is spelled."""
+    source = click.get_current_context().get_parameter_source
+    named = (name for name in names if source(name) is click.core.ParameterSource.COMMANDLINE)
+    return next((_SPELLED.get(name, name) for name in named), None)
 
 
 def _other(path: Path, options: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ class CostModel:
     @property
     def measured(self) -> bool:
         """Whether the curve is this device's own."""
-        return self._times.source == "measured"
+        return self._times.source in ("measured", "learned")
 
     @property
     def drift(self) -> Drift:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ from edgetts.types import Plan
 _ROOM = 1.3
 # More passes than any answer takes: seconds beyond it are as good as no deadline, and no float overflows.
 _ENDLESS = 1e9
+# What a plan takes to predict grows with the samples that are asked for: a second and a half for so many.
+_MOST_SAMPLES = 10_000
 
 
 def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
@@ -52,10 +55,14 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
     chosen = (
         max(fitting, key=lambda one: _key(one, request)) if fitting else _least(budget, request, limits, cost)
     )
-    planned = _with_spare(chosen, judged, request, limits) if fitting else chosen
+    spacious = fitting and not chosen.candidate.way.steps
+    planned = _with_spare(chosen, budget, request, limits, cost) if spacious else chosen
     plan = _plan_of(planned, budget, request, limits, cost)
     said = explain(chosen, judged, request, key=lambda one: _key(one, request))
-    return replace(plan, reason=_reason(chosen, budget, request, bool(fitting)), candidates=said)
+    reason = _reason(chosen, budget, request, bool(fitting))
+    if plan.samples > chosen.candidate.samples:
+        reason += f"; {chosen.candidate.samples} are expected, the others begin if time is left"
+    return replace(plan, reason=reason, candidates=said)
 
 
 def judge(candidate: Candidate, request: Request, limits: Limits, cost: CostModel) -> Judged:
@@ -78,25 +85,38 @@ def judge(candidate: Candidate, request: Request, limits: Limits, cost: CostMode
     return Judged(replace(candidate, temperature=heat), prediction, success, memory, broken)
 
 
-def _with_spare(chosen: Judged, judged: Sequence[Judged], request: Request, limits: Limits) -> Judged:
+def _with_spare(chosen: Judged, budget: Budget, request: Request, limits: Limits, cost: CostModel) -> Judged:
     """Return the chosen candidate with as many samples as might fit where samples turn out short.
 
     They begin where others have ended, and only while enough is left: a plan may be ended early, but not be added to.
     """
+    here = chosen.candidate
     if limits.seconds is None and limits.joules is None:
         return chosen
-    best = chosen
-    for one in judged:
-        same = replace(one.candidate, samples=chosen.candidate.samples, rounds=chosen.candidate.rounds)
-        if (
-            one.prediction is not None
-            and one.candidate.samples > best.candidate.samples
-            and replace(same, temperature=chosen.candidate.temperature) == chosen.candidate
-            and not limits.broken_by(_at_best(one.prediction))
-            and _worth(one, request) >= _worth(best, request)
-        ):
-            best = one
-    return best
+    # Who asks for the cheapest, or pays for joules that nothing limits, wants no more than what won.
+    objective = request.objective
+    if objective.goal != "budget" or (limits.joules is None and objective.per_joule > 0):
+        return chosen
+
+    def with_samples(samples: int) -> Judged:
+        rounds = (*here.rounds, samples) if here.rounds else ()
+        return judge(replace(here, samples=samples, rounds=rounds), request, limits, cost)
+
+    def too_many(samples: int) -> bool:
+        one = with_samples(samples)
+        if one.prediction is None or one.candidate.cap < here.cap:
+            return True
+        whole = replace(limits, seconds=_with(limits.seconds, request.opening))
+        return bool(whole.broken_by(_at_best(one.prediction)))
+
+    more = [count for count in counts(budget, request, here.way) if count > here.samples]
+    # Of more samples always less fits.
+    within = more[: bisect_left(more, True, key=too_many)]
+    worth = _worth(here, request)
+    useful = [count for count in within if _worth(replace(here, samples=count), request) >= worth]
+    if not useful:
+        return chosen
+    return replace(with_samples(useful[-1]), success=chosen.success)
 
 
 def _at_best(prediction: Prediction) -> Prediction:
@@ -109,9 +129,10 @@ def _at_best(prediction: Prediction) -> Prediction:
     return replace(prediction, seconds=lucky(prediction.seconds), joules=joules)
 
 
-def _worth(one: Judged, request: Request) -> float:
-    """Return the expected worth of a candidate whose cost is within limits that may be spent."""
-    return 0.0 if one.success is None else request.objective.worth(one.success.value)
+def _worth(candidate: Candidate, request: Request) -> float:
+    """Return the expected worth of an answer where every sample may get as long as it likes."""
+    success, _ = predict_success(candidate, request, candidate.cap)
+    return 0.0 if success is None else request.objective.worth(success.value)
 
 
 def _with(seconds: float | None, more: float) -> float | None:
@@ -134,6 +155,11 @@ def _key(one: Judged, request: Request) -> tuple[float, ...]:
 def _check(budget: Budget, request: Request) -> None:
     way = request.ways[0]
     asked, most = budget.samples, way.most
+    if asked is not None and asked > _MOST_SAMPLES:
+        raise InvalidInput(
+            f"{asked} samples of one question are too many to plan: there may be {_MOST_SAMPLES}.",
+            hint="Ask for fewer.",
+        )
     if asked is not None and most is not None and asked > most:
         raise InvalidInput(
             f"The strategy {way.strategy!r} uses at most {most} of the {asked} samples asked for.",
@@ -194,7 +220,10 @@ def _plan_of(one: Judged, budget: Budget, request: Request, limits: Limits, cost
     candidate, objective = one.candidate, request.objective
     prediction = one.prediction or cost.predict(candidate.work(request))
     seconds = _no_later(prediction.seconds, request.seconds)
-    joules = None if prediction.joules is None else _no_later(prediction.joules, budget.joules)
+    share = _share(seconds, prediction.seconds)
+    joules = (
+        None if prediction.joules is None else _no_later(_scaled(prediction.joules, share), budget.joules)
+    )
     step = cost.step(candidate.width)
     token = step / candidate.width
     watts = prediction.joules.value / prediction.seconds.value if prediction.joules else 0.0
@@ -213,7 +242,7 @@ def _plan_of(one: Judged, budget: Budget, request: Request, limits: Limits, cost
         source=cost.provenance,
         seconds=seconds,
         joules=joules,
-        tokens=_no_later(prediction.tokens, budget.tokens),
+        tokens=_no_later(_scaled(prediction.tokens, share), budget.tokens),
         memory_bytes=one.memory,
         success=one.success,
         success_source="" if one.success is None or request.success is None else request.success.provenance,
@@ -226,6 +255,20 @@ def _plan_of(one: Judged, budget: Budget, request: Request, limits: Limits, cost
         rounds_at=candidate.rounds,
         price=objective.price(token, token * watts),
     )
+
+
+def _share(cut: Interval, whole: Interval) -> tuple[float, float, float]:
+    """Return how much of it is left of each bound where the controller ends what takes longer."""
+
+    def of(one: float, all_of_it: float) -> float:
+        return one / all_of_it if all_of_it > 0 else 1.0
+
+    return of(cut.low, whole.low), of(cut.value, whole.value), of(cut.high, whole.high)
+
+
+def _scaled(spent: Interval, share: tuple[float, float, float]) -> Interval:
+    low, middle, high = spent.low * share[0], spent.value * share[1], spent.high * share[2]
+    return Interval(middle, min(low, middle), max(high, middle), spent.level)
 
 
 def _no_later(spent: Interval, limit: float | None) -> Interval:

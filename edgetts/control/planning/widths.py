@@ -48,7 +48,7 @@ def rounds_for(samples: int, width: int, cheap: Sequence[int]) -> tuple[int, ...
     totals: list[int] = []
     total = 0
     while total < samples:
-        size = max(2, total)
+        size = max(1, total)
         near = [one for one in cheap if 1 < one <= size] or [one for one in cheap if size < one <= 2 * size]
         if near:
             size = near[-1] if near[-1] <= size else near[0]
