@@ -323,6 +323,8 @@ class Engine:
         from edgetts.energy.state import Power
 
         self._knowledge.state = lambda: Power(state, "assumed")
+        # What a use took under another state than it says would teach something wrong.
+        self._uses = None
 
     def learn(self, uses: UseLog) -> None:
         """Correct the speeds by earlier uses of this device, and write down what each answer takes from now on."""

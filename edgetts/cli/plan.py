@@ -9,7 +9,7 @@ import click
 from edgetts.cli.shared.asking import aim_options, read_aim, read_question
 from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
-from edgetts.errors import Unsupported, UnsupportedModel
+from edgetts.errors import InvalidInput, Unsupported, UnsupportedModel
 
 if TYPE_CHECKING:
     from edgetts.types import Plan
@@ -80,7 +80,10 @@ def _plan(question: str, options: dict[str, Any]) -> Plan:
     }
     from edgetts.unopened import plan_unopened
 
-    settings = {} if options["threads"] is None else {"threads": options["threads"]}
+    threads = options["threads"]
+    if threads is not None and not 1 <= threads <= 1024:
+        raise InvalidInput(f"threads is {threads}, but it must be between 1 and 1024.")
+    settings = {} if threads is None else {"threads": threads}
     device = options["device"]
     try:
         return plan_unopened(

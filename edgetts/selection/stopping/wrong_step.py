@@ -27,6 +27,6 @@ class WrongEquation:
 
 
 # A replay under many policies looks at the same prefixes again and again.
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 11)
 def _errs(text: str) -> bool:
     return any(found.holds is False for found in computed(text, complete=False))
