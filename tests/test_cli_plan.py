@@ -112,6 +112,7 @@ def test_a_slower_device_takes_longer(tiny_engine_bundle: Path) -> None:
     [
         (("--device", "raspbery-pi-5"), ("no device profile", "raspberry-pi-5")),
         (("--target", "1.5"), ("target", "probability")),
+        (("--threads", "0"), ("threads is 0", "between 1 and 1024")),
         (("--target", "nan"), ("target", "probability")),
         (("--task", " "), ("task",)),
         (("--deadline", "0s"), ("seconds", "greater than zero")),
