@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from edgetts.errors import BundleVersionError, CorruptFile, InvalidInput, ModelNotFound, StorageError
+from edgetts.errors import BundleVersionError, CorruptFile, InvalidInput, StorageError
 from edgetts.selection.confidence.calibration import Calibration, Split
 from edgetts.selection.confidence.combination import Combination
 from edgetts.selection.confidence.selective import Quality
+from edgetts.selection.doubted import Doubted
 
 FORMAT = 1
 MAX_BYTES = 16 << 20
@@ -23,7 +22,12 @@ MAX_KNOTS = 100_000
 MAX_SIGNALS = 64
 MAX_NAME_CHARS = 1_000
 
-_AGAIN = "Calibrate again, or use a file that `save_calibration` wrote."
+_FILE = Doubted(
+    "calibration",
+    "Calibrate again, or use a file that `save_calibration` wrote.",
+    "Name the file that a calibration was saved to.",
+    MAX_BYTES,
+)
 
 
 def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
@@ -39,43 +43,45 @@ def calibration_from_json(body: object) -> Calibration:
     Errors: BundleVersionError for a newer format; CorruptFile for anything that cannot be: unknown or missing
     fields, numbers that are not finite, knots that fall, sizes beyond the limits, a split that is not the one hashed.
     """
-    top = _object(body, "calibration")
+    top = _FILE.fields(body, "calibration")
     version = top.pop("format", None)
     if type(version) is not int or version < 1:
-        _corrupt("it has no format version")
+        _FILE.corrupt("it has no format version")
     if version > FORMAT:
         raise BundleVersionError(
             f"The calibration has format {version}, but this edgetts reads up to {FORMAT}.",
             hint="Update edgetts, or calibrate again.",
         )
-    _exactly(top, {field.name for field in fields(Calibration)}, "calibration")
-    split = _object(top["split"], "split")
-    _exactly(split, {"data", "rule", "fitted", "held_out", "sha256"}, "split")
-    knots = _list(top["knots"], "knots", MAX_KNOTS)
+    _FILE.exactly(top, {field.name for field in fields(Calibration)}, "calibration")
+    split = _FILE.fields(top["split"], "split")
+    _FILE.exactly(split, {"data", "rule", "fitted", "held_out", "sha256"}, "split")
+    knots = _FILE.entries(top["knots"], "knots", MAX_KNOTS)
     if not all(isinstance(knot, list) and len(knot) == 2 for knot in knots):
-        _corrupt("its knots are no pairs")
+        _FILE.corrupt("its knots are no pairs")
     try:
         made_split = Split(
             data=_text(split["data"], "data"),
             rule=_text(split["rule"], "rule"),
-            fitted=tuple(_text(one, "fitted") for one in _list(split["fitted"], "fitted", MAX_IDS)),
-            held_out=tuple(_text(one, "held_out") for one in _list(split["held_out"], "held_out", MAX_IDS)),
+            fitted=tuple(_text(one, "fitted") for one in _FILE.entries(split["fitted"], "fitted", MAX_IDS)),
+            held_out=tuple(
+                _text(one, "held_out") for one in _FILE.entries(split["held_out"], "held_out", MAX_IDS)
+            ),
         )
         if split["sha256"] != made_split.sha256:
-            _corrupt("its split is not the one it was hashed with")
+            _FILE.corrupt("its split is not the one it was hashed with")
         return Calibration(
             method=_text(top["method"], "method"),  # type: ignore[arg-type]  # checked when made
             signal=_text(top["signal"], "signal"),
             split=made_split,
-            slope=_number(top["slope"], "slope"),
-            intercept=_number(top["intercept"], "intercept"),
-            knots=tuple((_number(x, "knots"), _number(y, "knots")) for x, y in knots),
+            slope=_FILE.number(top["slope"], "slope"),
+            intercept=_FILE.number(top["intercept"], "intercept"),
+            knots=tuple((_FILE.number(x, "knots"), _FILE.number(y, "knots")) for x, y in knots),
             combination=_combination(top["combination"]),
             before=_quality(top["before"], "before"),
             after=_quality(top["after"], "after"),
         )
     except InvalidInput as error:
-        raise CorruptFile(f"The calibration cannot be: {error}", hint=_AGAIN) from error
+        raise CorruptFile(f"The calibration cannot be: {error}", hint=_FILE.again) from error
 
 
 def save_calibration(calibration: Calibration, path: Path) -> None:
@@ -101,93 +107,43 @@ def save_calibration(calibration: Calibration, path: Path) -> None:
 
 def load_calibration(path: Path) -> Calibration:
     """Read a calibration. Errors: ModelNotFound, CorruptFile, BundleVersionError."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ModelNotFound(
-            f"There is no calibration to read at {path}: {error.strerror or error}.",
-            hint="Name the file that a calibration was saved to.",
-        ) from error
-    if len(raw) > MAX_BYTES:
-        _corrupt(f"it is larger than {MAX_BYTES >> 20} MB")
-    try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(f"{path} is no calibration: it is not JSON.", hint=_AGAIN) from error
-    return calibration_from_json(body)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
-
-
-def _corrupt(what: str) -> NoReturn:
-    raise CorruptFile(f"The calibration cannot be trusted: {what}.", hint=_AGAIN)
-
-
-def _object(value: object, name: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        _corrupt(f"{name} is no object")
-    return dict(value)
-
-
-def _exactly(value: Mapping[str, Any], names: set[str], what: str) -> None:
-    if wrong := sorted(names.symmetric_difference(value)):
-        state = "missing" if wrong[0] in names else "unknown"
-        _corrupt(f"{what} has the {state} field {wrong[0][:80]!r}")
-
-
-def _list(value: object, name: str, most: int) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        _corrupt(f"{name} is no list")
-    if len(value) > most:
-        _corrupt(f"{name} has more than {most} entries")
-    return list(value)
+    return calibration_from_json(_FILE.load(path))
 
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or len(value) > MAX_NAME_CHARS:
-        _corrupt(f"{name} is no text of at most {MAX_NAME_CHARS} characters")
+        _FILE.corrupt(f"{name} is no text of at most {MAX_NAME_CHARS} characters")
     return value
-
-
-def _number(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        _corrupt(f"{name} has something that is no number")
-    try:
-        number = float(value)
-    except OverflowError:
-        _corrupt(f"{name} has a number too large")
-    if not math.isfinite(number):
-        _corrupt(f"{name} has a number that is not finite")
-    return number
 
 
 def _combination(value: object) -> Combination | None:
     if value is None:
         return None
-    body = _object(value, "combination")
-    _exactly(body, {field.name for field in fields(Combination)}, "combination")
+    body = _FILE.fields(value, "combination")
+    _FILE.exactly(body, {field.name for field in fields(Combination)}, "combination")
     return Combination(
-        signals=tuple(_text(one, "signals") for one in _list(body["signals"], "signals", MAX_SIGNALS)),
-        weights=tuple(_number(one, "weights") for one in _list(body["weights"], "weights", MAX_SIGNALS)),
-        usual=tuple(_number(one, "usual") for one in _list(body["usual"], "usual", MAX_SIGNALS)),
-        intercept=_number(body["intercept"], "intercept"),
+        signals=tuple(
+            _text(one, "signals") for one in _FILE.entries(body["signals"], "signals", MAX_SIGNALS)
+        ),
+        weights=tuple(
+            _FILE.number(one, "weights") for one in _FILE.entries(body["weights"], "weights", MAX_SIGNALS)
+        ),
+        usual=tuple(_FILE.number(one, "usual") for one in _FILE.entries(body["usual"], "usual", MAX_SIGNALS)),
+        intercept=_FILE.number(body["intercept"], "intercept"),
     )
 
 
 def _quality(value: object, name: str) -> Quality | None:
     if value is None:
         return None
-    body = _object(value, name)
-    _exactly(body, {field.name for field in fields(Quality)}, name)
+    body = _FILE.fields(value, name)
+    _FILE.exactly(body, {field.name for field in fields(Quality)}, name)
     n = body.pop("n")
     if type(n) is not int or n < 1:
-        _corrupt(f"{name} has no count")
+        _FILE.corrupt(f"{name} has no count")
     auroc = body.pop("auroc")
-    found = {key: _number(one, name) for key, one in body.items()}
-    known = None if auroc is None else _number(auroc, name)
+    found = {key: _FILE.number(one, name) for key, one in body.items()}
+    known = None if auroc is None else _FILE.number(auroc, name)
     if not all(0 <= one <= 1 for one in (*found.values(), known or 0.0)):
-        _corrupt(f"{name} has a figure outside 0 to 1")
+        _FILE.corrupt(f"{name} has a figure outside 0 to 1")
     return Quality(n=n, auroc=known, **found)
