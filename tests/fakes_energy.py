@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from edgetts.energy.counter import CannotTell, Count
+from edgetts.energy.ledger import AnswerMeter
 from edgetts.energy.machine import Machine
+from edgetts.energy.meter import Energy
 from edgetts.profiles.device import PowerDraw
 from edgetts.profiles.figure import Figure
 
@@ -97,3 +99,10 @@ class FakeCounter:
         if self.trouble is not None:
             raise CannotTell(self.trouble)
         return self.count
+
+
+def energy(meter: AnswerMeter) -> Energy:
+    """Read a meter that can tell."""
+    found = meter.read()
+    assert found is not None
+    return found

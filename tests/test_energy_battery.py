@@ -7,7 +7,7 @@ import plistlib
 from pathlib import Path
 
 import pytest
-from fakes_energy import LAPTOP, FakeMachine
+from fakes_energy import LAPTOP, FakeMachine, energy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,6 @@ from edgetts.energy.battery import BatteryCounter, PercentCells, SysfsCells, cap
 from edgetts.energy.counter import Unavailable
 from edgetts.energy.finding import find_meter
 from edgetts.energy.ledger import AnswerMeter, UnderWay
-from edgetts.energy.meter import Energy
 
 HOUR = 3600.0
 
@@ -41,12 +40,6 @@ def begin(fake: FakeMachine) -> AnswerMeter:
     assert meter is not None
     meter.start()
     return meter
-
-
-def energy(meter: AnswerMeter) -> Energy:
-    found = meter.read()
-    assert found is not None
-    return found
 
 
 def test_a_long_run_is_charged_what_the_battery_lost(fake: FakeMachine) -> None:

@@ -8,19 +8,13 @@ import threading
 from typing import Any
 
 import pytest
-from fakes_energy import FakeCounter
+from fakes_energy import FakeCounter, energy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetts.energy.counter import Count
 from edgetts.energy.ledger import AnswerMeter, Ledger, UnderWay
 from edgetts.energy.meter import Energy, EnergyMeter
-
-
-def energy(meter: AnswerMeter) -> Energy:
-    found = meter.read()
-    assert found is not None
-    return found
 
 
 class House:

@@ -6,14 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
-from fakes_energy import LAPTOP, FakeMachine
+from fakes_energy import LAPTOP, FakeMachine, energy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetts.energy.counter import Unavailable
 from edgetts.energy.finding import find_meter
 from edgetts.energy.ledger import AnswerMeter, UnderWay
-from edgetts.energy.meter import Energy
 from edgetts.energy.modelled import ModelledCounter, bounds
 from edgetts.profiles.device import PowerDraw
 from edgetts.profiles.figure import Figure
@@ -26,12 +25,6 @@ def begin(fake: FakeMachine, under_way: UnderWay | None = None, power: PowerDraw
     assert meter is not None
     meter.start()
     return meter
-
-
-def energy(meter: AnswerMeter) -> Energy:
-    found = meter.read()
-    assert found is not None
-    return found
 
 
 def test_an_idle_device_draws_idle_watts_and_a_busy_one_busy_watts() -> None:

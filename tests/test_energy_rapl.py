@@ -7,14 +7,13 @@ import stat
 from pathlib import Path
 
 import pytest
-from fakes_energy import LAPTOP, FakeMachine
+from fakes_energy import LAPTOP, FakeMachine, energy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetts.energy.counter import CannotTell, Unavailable
 from edgetts.energy.finding import find_meter
 from edgetts.energy.ledger import AnswerMeter, UnderWay
-from edgetts.energy.meter import Energy
 from edgetts.energy.rapl import RaplCounter, Zone, find_zones
 from edgetts.profiles.device import PowerDraw
 
@@ -31,12 +30,6 @@ def begin(fake: FakeMachine, power: PowerDraw | None = LAPTOP) -> AnswerMeter:
     assert meter is not None
     meter.start()
     return meter
-
-
-def energy(meter: AnswerMeter) -> Energy:
-    found = meter.read()
-    assert found is not None
-    return found
 
 
 def test_packages_and_their_memory_add_up(fake: FakeMachine) -> None:

@@ -67,6 +67,8 @@ def test_running_a_model_never_loads_what_makes_one() -> None:
 
 
 # room: the rooms it may not know. The engine alone knows all.
+PLANNING = ("control.controller", "control.cost", "control.planning")
+"""What decides; values of control cross rooms."""
 WALLS = {
     "edgetts.decoding": ("selection", "control", "runtimes", "engine", "tokenizer", "chat"),
     "edgetts.selection": ("decoding", "control", "runtimes", "engine", "tokenizer", "chat"),
@@ -93,9 +95,7 @@ WALLS = {
     ),
     "edgetts.profiles": (
         "selection",
-        "control.controller",
-        "control.cost",
-        "control.planning",
+        *PLANNING,
         "runtimes",
         "engine",
         "tokenizer",
@@ -104,9 +104,7 @@ WALLS = {
     ),
     "edgetts.energy": (
         "selection",
-        "control.controller",
-        "control.cost",
-        "control.planning",
+        *PLANNING,
         "runtimes",
         "engine",
         "tokenizer",

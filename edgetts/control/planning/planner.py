@@ -79,7 +79,7 @@ def judge(candidate: Candidate, request: Request, limits: Limits, cost: CostMode
     prediction = cost.predict(candidate.work(request))
     if request.opening:
         prediction = replace(prediction, seconds=_later(prediction.seconds, request.opening))
-    broken = replace(limits, seconds=_with(limits.seconds, request.opening)).broken_by(prediction)
+    broken = _broken(prediction, request, limits)
     within = cap_within(candidate, request, limits, cost, prediction.tokens.value)
     success, heat = predict_success(candidate, request, within)
     return Judged(replace(candidate, temperature=heat), prediction, success, memory, broken)
@@ -106,8 +106,7 @@ def _with_spare(chosen: Judged, budget: Budget, request: Request, limits: Limits
         one = with_samples(samples)
         if one.prediction is None or one.candidate.cap < here.cap:
             return True
-        whole = replace(limits, seconds=_with(limits.seconds, request.opening))
-        return bool(whole.broken_by(_at_best(one.prediction)))
+        return bool(_broken(_at_best(one.prediction), request, limits))
 
     more = [count for count in counts(budget, request, here.way) if count > here.samples]
     # Of more samples always less fits.
@@ -135,8 +134,11 @@ def _worth(candidate: Candidate, request: Request) -> float:
     return 0.0 if success is None else request.objective.worth(success.value)
 
 
-def _with(seconds: float | None, more: float) -> float | None:
-    return None if seconds is None else seconds + more
+def _broken(prediction: Prediction, request: Request, limits: Limits) -> str:
+    """Return which limit a prediction breaks that counts the opening of the runtime, in words; empty for none."""
+    if limits.seconds is not None:
+        limits = replace(limits, seconds=limits.seconds + request.opening)
+    return limits.broken_by(prediction)
 
 
 def _later(seconds: Interval, by: float) -> Interval:
