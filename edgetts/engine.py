@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from edgetts.answering.adapting import ProgressFinder
 from edgetts.answering.approaches import Asking
 from edgetts.answering.judge import Judge
 from edgetts.answering.noting import Noting
@@ -98,7 +99,7 @@ class Engine:
         self._asking = Asking(tokenizer, template)
         self._clock = clock
         self._memory_free = memory_free or available_memory
-        self._knowledge = Knowledge(device, success, lengths or LengthBook(), power)
+        self._knowledge = Knowledge(device, success, lengths=lengths or LengthBook(), state=power)
         self._meters = meters
         first = Host(
             session.info.runtime,
@@ -313,9 +314,11 @@ class Engine:
         device: DeviceProfile | None = None,
         success: SuccessFinder | None = None,
         meters: MeterFactory | None = None,
+        progress: ProgressFinder | None = None,
     ) -> None:
-        """Take in what is known of the device, of the model's success, and how joules are counted, from now on."""
+        """Take in what is known of the device, of the model's success and samples, and how joules are counted, from now on."""
         self._knowledge.device, self._knowledge.success = device, success
+        self._knowledge.progress = progress
         self._meters = meters
 
     def assume(self, state: PowerState) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgetts.answering.adapting import find_progress
 from edgetts.answering.approaches import Asking
 from edgetts.answering.planning import Knowledge, Place, choose
 from edgetts.answering.posing import Prompt, pose
@@ -127,7 +128,7 @@ def plan_unopened(
     def success(task: str | None, answer_format: str) -> SuccessModel:
         return find_success(cache, found.model, task=task, answer_format=answer_format, notify=notify)
 
-    knowledge = Knowledge(here, success)
+    knowledge = Knowledge(here, success, lambda success: find_progress(cache, success, notify))
     memory = available_memory()
     if device is not None:
         knowledge.state = lambda: Power("mains", "assumed of a device that is described")

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,19 +18,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgetts import Budget, SamplingParams
+from edgetts.control.cost.lengths import Lengths
+from edgetts.control.cost.side_by_side import SideBySide
 from edgetts.errors import BundleVersionError, CorruptFile, EdgettsError, InvalidInput, ModelNotFound
 from edgetts.selection.aggregation import Vote
 from edgetts.selection.search.tree import Draw, Task
 from edgetts.selection.stopping import make_pruning
+from edgetts.selection.stopping.effort import ByToken
 from edgetts.selection.stopping.evidence import Evidence, Shown, asks_arithmetic, numbers_of, shown
 from edgetts.selection.stopping.progress import Progress
 from edgetts.selection.stopping.progress_default import DEFAULT_PROGRESS
 from edgetts.selection.stopping.progress_file import load_progress, progress_from_json, progress_to_json
 from edgetts.selection.stopping.progress_fitting import Example, fit_progress
 from edgetts.selection.stopping.rule import Running
-from edgetts.selection.stopping.worth import WorthOfNext
+from edgetts.selection.stopping.worth import Standing, WorthOfMore
 from edgetts.selection.strategies import make_strategy
-from edgetts.selection.strategies.adaptive import PRICE, Adaptive, rounds
+from edgetts.selection.strategies.adaptive import PRICE, Adaptive, Round, rounds
 from edgetts.selection.verification.registry import ARITHMETIC_RATES
 from edgetts.selection.verification.verifier import ErrorRates
 from edgetts.testing import check_search
@@ -55,13 +57,25 @@ votes_strategy = st.lists(
 )
 
 
-def rule(price: float, progress: Progress = DEFAULT_PROGRESS, **more: Any) -> WorthOfNext:
-    return WorthOfNext(price, progress, checked=True, **more)
+SIZES = (1, 2, 4, 8, 16)
+FLAT = [1.0 + 0.1 * width for width in range(16)]
+"""Seconds of a pass by its width, on a device where wide ones are cheap."""
 
 
-def drawn(one: WorthOfNext, votes: Sequence[Vote]) -> int:
-    """Return how many of the votes are drawn before the rule stops."""
-    return next((n for n in range(1, len(votes)) if one.stop(votes[:n], len(votes) - n)), len(votes))
+def rule(price: float, progress: Progress = DEFAULT_PROGRESS, **more: Any) -> WorthOfMore:
+    effort = more.pop("effort", ByToken(progress.tokens))
+    return WorthOfMore(price, progress, effort, checked=True, **more)
+
+
+def said(one: WorthOfMore, votes: Sequence[Vote], remaining: int) -> str | None:
+    """Return why a round of these votes alone is the last one."""
+    sizes = tuple(range(len(votes), len(votes) + remaining + 1))
+    return Round(one, 0, len(votes), sizes).stop(votes, remaining)
+
+
+def drawn(one: WorthOfMore, votes: Sequence[Vote]) -> int:
+    """Return how many of the votes are drawn, one at a time, before the rule stops."""
+    return next((n for n in range(1, len(votes)) if said(one, votes[:n], len(votes) - n)), len(votes))
 
 
 # What a text shows.
@@ -100,15 +114,25 @@ def test_better_evidence_never_counts_against_a_text(
 # When the next sample is worth its price.
 
 
-@given(st.floats(0, 2), st.floats(0, 2), st.integers(0, 50), st.integers(0, 50), st.booleans())
+@pytest.mark.parametrize("rates", [None, ErrorRates(0.9, 0.1)])
+@given(
+    leads=st.tuples(st.floats(0, 2), st.floats(0, 2)),
+    few=st.integers(0, 50),
+    more=st.integers(0, 50),
+    count=st.integers(1, 16),
+    checked=st.booleans(),
+)
 def test_the_expected_gain_falls_with_the_leader_and_with_the_samples(
-    one: float, other: float, few: int, more: int, checked: bool
+    rates: ErrorRates | None, leads: tuple[float, float], few: int, more: int, count: int, checked: bool
 ) -> None:
-    low, high = sorted((one, other))
-    n, m = sorted((few, few + more))
-    excess = DEFAULT_PROGRESS.excess
-    assert excess(low, n, checked=checked) >= excess(high, n, checked=checked) >= 0
-    assert excess(low, n, checked=checked) >= excess(low, m, checked=checked)
+    low, high = sorted(leads)
+    told = {"checked": checked, "rates": rates}
+    for gain in (DEFAULT_PROGRESS.best_of, DEFAULT_PROGRESS.sum_of):
+        here = gain(low, few, count, **told)
+        assert here >= gain(high, few, count, **told) >= 0
+        assert here >= gain(low, few + more, count, **told)
+        assert here <= gain(low, few, count + 1, **told) + 0.02, "sums are summarised"
+    assert DEFAULT_PROGRESS.best_of(low, few, count, **told) <= 1
 
 
 @given(votes_strategy, st.floats(0, 1e-2), st.floats(0, 1e-2))
@@ -120,7 +144,7 @@ def test_a_higher_price_never_draws_more_samples(votes: list[Vote], one: float, 
 @given(votes_strategy, st.floats(1e-6, 1e-2), st.randoms(use_true_random=False))
 def test_the_order_of_votes_changes_nothing(votes: list[Vote], price: float, rng: random.Random) -> None:
     shuffled = rng.sample(votes, len(votes))
-    assert rule(price).stop(votes, 3) == rule(price).stop(shuffled, 3)
+    assert said(rule(price), votes, 3) == said(rule(price), shuffled, 3)
     search = Adaptive().start(Task(16))
     assert search.choose(votes) == search.choose(shuffled)
 
@@ -128,7 +152,7 @@ def test_the_order_of_votes_changes_nothing(votes: list[Vote], price: float, rng
 @given(st.floats(1e-6, 1e-2))
 def test_samples_that_agree_make_a_leader_safe_at_any_price(price: float) -> None:
     agreeing = [Vote(i, "7", -1.0, 100, score=0.9) for i in range(16)]
-    reason = rule(price).stop(agreeing, 1)
+    reason = said(rule(price), agreeing, 1)
     assert reason is not None
     assert reason.startswith("the leader is safe: ")
 
@@ -138,7 +162,8 @@ def test_a_rival_takes_away_from_the_lead() -> None:
     alone = rule(0).standing([*leader, Vote(2, None, -1.0, 100)])
     contested = rule(0).standing([*leader, Vote(2, "8", -1.0, 100, score=0.7)])
     assert contested.leader == alone.leader == 0.8
-    assert contested.gain > alone.gain
+    assert contested.lead == pytest.approx(0.1)
+    assert alone.lead == 0.8
 
 
 @given(st.lists(probabilities, min_size=1, max_size=40), st.floats(0, 3), st.integers(0, 20))
@@ -147,43 +172,81 @@ def test_what_samples_to_come_may_overturn_is_their_mean_excess(
 ) -> None:
     known = replace(DEFAULT_PROGRESS, fresh=tuple(sorted(base)), memory=2.0)
     one = sum(max(0.0, b - lead) for b in base) / len(base)
-    two = sum(max(0.0, b + c - lead) for b in base for c in base) / len(base) ** 2 / 2
-    found = known.excess(lead, n, checked=True)
+    two = sum(max(0.0, b + c - lead) for b in base for c in base) / len(base) ** 2
+    share = 2 / (2 + n)
+    assert known.sum_of(lead, n, 1, checked=True) == pytest.approx(share * one)
     # Sums are summarised by means of neighbours, which round at the kink.
-    assert found >= 2 / (2 + n) * max(one, two) - 0.02
-    assert found <= 2 / (2 + n) * sum(base) / len(base) + 1e-9
+    assert known.sum_of(lead, n, 2, checked=True) == pytest.approx(share * two, abs=0.02)
+
+
+@given(st.lists(probabilities, min_size=1, max_size=6), st.floats(0, 1), st.integers(1, 3))
+def test_the_best_of_questions_of_which_nothing_is_known_is_their_expected_maximum(
+    base: list[float], lead: float, more: int
+) -> None:
+    known = replace(DEFAULT_PROGRESS, fresh=tuple(sorted(base)), memory=1e5)
+    every = list(itertools.product(base, repeat=more))
+    expected = sum(max(0.0, max(one) - lead) for one in every) / len(every)
+    assert known.best_of(lead, 0, more, checked=True) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_device_of_cheap_wide_passes_draws_more_at_once() -> None:
+    nothing, passes = Standing(0.0, 0.0, 0), 200.0
+    steep = SideBySide(Lengths(typical=passes), 1000, range(1, 17))
+    flat = SideBySide(Lengths(typical=passes), 1000, FLAT)
+    for price in (3e-4, 1e-4, 3e-5):
+        narrow = rule(price, effort=steep).more(nothing, 0, 0, SIZES).start or 0
+        wide = rule(price, effort=flat).more(nothing, 0, 0, SIZES).start or 0
+        assert wide > narrow, price
+
+
+def test_what_runs_is_waited_for_where_little_is_left_of_it() -> None:
+    middling = Standing(0.45, 0.45, 1)
+    one = rule(2e-4, effort=SideBySide(Lengths(((200, True),) * 50), 1000, FLAT))
+    assert one.more(middling, 3, 10, ()).start is None
+    assert one.more(middling, 3, 190, ()).start == 0
+
+
+@given(st.integers(0, 20), st.integers(0, 900), st.integers(0, 40), st.integers(1, 16))
+def test_effort_rises_with_the_samples_and_with_no_device_beyond_their_tokens(
+    running: int, age: int, fresh: int, width: int
+) -> None:
+    lengths = Lengths(((100, True), (400, True), (250, True)))
+    effort = SideBySide(lengths, 512, FLAT[:width])
+    here = effort.of(running, age, fresh)
+    assert here >= 0
+    assert effort.of(running, age, fresh + 1) >= here * 0.999
+    assert effort.of(0, 0, 1) == pytest.approx(sum(lengths.quantiles(64)) / 64, rel=0.1)
+    assert effort.of(0, 0, fresh) <= fresh * effort.of(0, 0, 1) * 1.02 + 1e-9
+    assert (effort.of(0, 0, 0), ByToken(260).of(2, age, 1)) == (0, 780)
 
 
 def test_reasons_are_words() -> None:
     weak = [Vote(i, str(i), -10.0, 200, score=0.01) for i in range(12)]
-    assert rule(1e-4).stop(weak[:1], 15) is None
-    reason = rule(1e-4).stop(weak, 4)
+    assert said(rule(1e-4), weak[:1], 15) is None
+    reason = said(rule(1e-4), weak, 4)
     assert reason is not None
     assert reason.startswith("hopeless: after 12 samples none is likely to be right")
     middling = [Vote(0, "7", -10.0, 200, score=0.3)]
-    reason = rule(1e-3).stop(middling, 15)
+    reason = said(rule(1e-3), middling, 15)
     assert reason is not None
     assert reason.startswith("another round is not worth its price: ")
-    assert rule(1e-3).stop(middling, 0) is None, "there is nothing left to decide"
+    assert said(rule(1e-3), middling, 0) is None, "there is nothing left to decide"
 
 
 def test_what_no_vote_counts_for_is_no_leader() -> None:
     cut = Vote(0, "7", -1.0, 50, complete=False, explicit=False, score=1.0)
     standing = rule(1e-4).standing([cut, Vote(1, None, -1.0, 50, score=1.0)])
     assert standing.leader == 0
-    assert rule(1e-4).standing([cut]).tokens == DEFAULT_PROGRESS.tokens, (
-        "a cut sample says nothing of lengths"
-    )
 
 
 def test_a_verifier_that_does_not_err_is_believed_at_once() -> None:
     exact = rule(1e-4, rates=ErrorRates(1.0, 0.0))
     passed = Vote(0, "7", -20.0, 100, passed=True, score=0.0)
     assert exact.standing([passed]).leader > 0.98
-    assert "safe" in str(exact.stop([passed], 15))
+    assert "safe" in str(said(exact, [passed], 15))
     failed = replace(passed, passed=False)
     assert exact.standing([failed]).leader < 0.01
-    assert exact.stop([failed], 15) is None
+    assert said(exact, [failed], 15) is None
     untold = replace(passed, passed=None)
     plain = DEFAULT_PROGRESS.evidence.plainly(untold.mean_logprob)
     assert exact.standing([untold]).leader == pytest.approx(plain)
@@ -342,17 +405,19 @@ def test_prices_and_rates_of_the_task_are_used() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["price=-1", "price=nan", "price=inf", "price=x", "scorer=logprob", "check=perhaps"]
+    "spec", ["by=hope", "price=-1", "price=nan", "price=inf", "price=x", "scorer=logprob", "check=perhaps"]
 )
 def test_settings_that_cannot_be_are_refused(spec: str) -> None:
     with pytest.raises(InvalidInput):
         make_strategy(f"adaptive:{spec}")
 
 
-def answers(tokenizer: Tokenizer, scripts: Sequence[str], **more: Any) -> Any:
+def answers(
+    tokenizer: Tokenizer, scripts: Sequence[str], strategy: str = "adaptive:by=tokens", **more: Any
+) -> Any:
     session = ScriptedSession([script.encode() for script in scripts])
     answer = scripted_engine(tokenizer, session).answer(
-        QUESTION, strategy="adaptive", budget=Budget(samples=len(scripts)), answer_format="number", **more
+        QUESTION, strategy=strategy, budget=Budget(samples=len(scripts)), answer_format="number", **more
     )
     assert session.live == []
     return answer
@@ -394,39 +459,6 @@ def test_a_wrong_equation_ends_a_sample_once_it_is_computed() -> None:
     assert not ends("3 * 14 = 42, and")
     assert not ends("")
     assert prune.name == "wrong-equation"
-
-
-def test_the_benchmark_replays_a_recording(tmp_path: Path) -> None:
-    rng = random.Random(3)  # noqa: S311
-    lines: list[dict[str, Any]] = [{"kind": "header"}]
-    for index in range(8):
-        samples = []
-        for _ in range(16):
-            length = rng.randrange(20, 60)
-            samples.append(
-                {
-                    "tokens": [rng.randrange(9) for _ in range(length)],
-                    "logprobs": [-rng.random() for _ in range(length)],
-                    "finished": True,
-                    "text": rng.choice([RIGHT, SLIP, LAZY]),
-                }
-            )
-        lines.append({"index": index, "question": QUESTION, "answer": "37", "samples": samples})
-    record = tmp_path / "toy.jsonl"
-    record.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
-    script = Path(__file__).resolve().parents[1] / "benchmarks" / "adaptive.py"
-    run = subprocess.run(
-        [sys.executable, str(script), str(record), "--orders", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-        encoding="utf-8",
-    )
-    assert run.returncode == 0, run.stderr
-    body = json.loads(run.stdout.splitlines()[-1])
-    rows = body["designs"]["crossed halves"]
-    assert set(rows["adaptive"]) == {"4", "8", "16"}
-    assert rows["adaptive"]["16"]["accuracy"][0] > rows["adaptive"]["16"]["fixed"][0]
 
 
 @pytest.mark.parametrize("tokens", [5, 10, 11, 20, 35])

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from fakes_engine import ScriptedSession, scripted_engine, tiny_engine_bundle, tiny_tokenizer
 from success_cases import simulated_run
 
+from edgetts.answering.adapting import find_progress
 from edgetts.cli import INTERRUPTED, main
 from edgetts.cli.shared.calibrating import calibrate_task, fit_record
 from edgetts.control.success.model import Attempt
@@ -23,7 +24,6 @@ from edgetts.decoding.session import Cancellation
 from edgetts.errors import InvalidInput
 from edgetts.evaluation import load_run
 from edgetts.evaluation.recording import write_run
-from edgetts.selection.strategies import make_strategy
 from edgetts.selection.strategies.adaptive import Adaptive
 from edgetts.tokenizer import Tokenizer
 
@@ -81,12 +81,12 @@ def test_a_task_is_recorded_and_fitted(home: Path, loads: list[ScriptedSession],
     assert found.predict(Attempt(4, 512)).value == pytest.approx(0.5)
     assert find_success(home, recorded.model, answer_format="number") == found
     assert len(loads) == 1
-    # What the adaptive strategy goes by is kept beside it, and is what the words say.
-    named = result.stdout.rpartition("--strategy ")[2].strip()
-    strategy = make_strategy(named)
-    assert isinstance(strategy, Adaptive)
-    assert "18 samples" in strategy.progress.source
-    assert strategy.progress != Adaptive().progress
+    # What the adaptive strategy goes by is kept beside it, and used where the task is named.
+    assert "--task sums" in result.stdout
+    progress = find_progress(home, found)
+    assert progress is not None
+    assert "18 samples" in progress.source
+    assert progress != Adaptive().progress
 
 
 def test_what_was_interrupted_is_gone_on_with(home: Path, loads: list[ScriptedSession], sums: Path) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edgetts.answering.adapting import ProgressFinder
+    from edgetts.answering.planning import SuccessFinder
     from edgetts.control.success.model import SuccessModel
     from edgetts.energy.meter import MeterFactory
     from edgetts.profiles.device import DeviceProfile
+    from edgetts.selection.stopping.progress import Progress
 
 
 class Lookout:
@@ -32,8 +35,8 @@ class Lookout:
 
     def found(
         self, model: str
-    ) -> tuple[DeviceProfile | None, Callable[[str | None, str], SuccessModel], MeterFactory | None]:
-        """Return the device, what finds the success of the model at a task, and what makes meters.
+    ) -> tuple[DeviceProfile | None, SuccessFinder, MeterFactory | None, ProgressFinder]:
+        """Return the device, what finds the success of the model at a task, what makes meters, and what finds what samples are like.
 
         Errors: InvalidInput, MissingExtra and Unsupported for a device or a meter that the environment names wrongly.
         """
@@ -49,7 +52,12 @@ class Lookout:
 
             return find_success(home, model, task=task, answer_format=answer_format, notify=notify)
 
-        return self._device, success, self._meters
+        def progress(success: SuccessModel) -> Progress | None:
+            from edgetts.answering.adapting import find_progress
+
+            return find_progress(home, success, notify)
+
+        return self._device, success, self._meters, progress
 
     def _look(self) -> None:
         try:

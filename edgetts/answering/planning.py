@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
+from edgetts.answering.adapting import ProgressFinder
 from edgetts.answering.choosing import Choosing
 from edgetts.budget import Budget
 from edgetts.chat import Message
@@ -137,6 +138,7 @@ class Knowledge:
 
     device: DeviceProfile | None = None
     success: SuccessFinder | None = None
+    progress: ProgressFinder | None = None
     lengths: LengthBook = field(default_factory=LengthBook)
     state: Callable[[], Power] | None = None
 

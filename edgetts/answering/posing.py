@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edgetts.answering.adapting import adapted
 from edgetts.answering.approaches import Asking
 from edgetts.answering.choosing import Choosing
 from edgetts.answering.planning import Knowledge, Posed, Wishes, drawings_of
@@ -77,6 +78,8 @@ def _gather(
     # Of one sample that nothing limits there is nothing to choose.
     choice = terms.free or wishes.task is not None or wishes.explain or terms.limited
     success = knowledge.success(wishes.task, wishes.answer_format) if knowledge.success and choice else None
+    if success is not None and knowledge.progress is not None:
+        choosing = adapted(choosing, knowledge.progress(success))
     ways: list[Approach] = ["reason"]
     measured = any(one.approach == "direct" for one in drawings_of(success))
     if success is not None and (asking.switches or measured) and not choosing.steps:

@@ -77,7 +77,8 @@ def compute(question: Question) -> Iterator[Event]:
     # All that others wrote, which may fail, is asked before there is a branch to free.
     rates = None if choosing.verifier is None else choosing.verifier.rates
     judges = choosing.scorer is not None and choosing.scorer.judges
-    task = Task(plan.samples, sampling.seed, rates, question.text, plan.rounds_at, plan.price)
+    effort = question.controller.effort
+    task = Task(plan.samples, sampling.seed, rates, question.text, plan.rounds_at, plan.price, effort)
     search: Search = choosing.strategy.start(task)
     if watcher is not None:
         search = WatchedSearch(search, watcher)

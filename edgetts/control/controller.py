@@ -10,11 +10,13 @@ from edgetts.budget import Budget
 from edgetts.control.cost.finishing import Finishing
 from edgetts.control.cost.lengths import Lengths
 from edgetts.control.cost.model import CostModel
+from edgetts.control.cost.side_by_side import SideBySide
 from edgetts.control.cost.work import LengthLaw
 from edgetts.control.decisions import Decision, DecisionKind
 from edgetts.control.planning.planner import make_plan
 from edgetts.control.planning.request import Request
 from edgetts.control.remaining import Remaining
+from edgetts.selection.stopping.effort import Effort
 from edgetts.types import FinishReason, Plan, StopReason
 
 # Passes between two looks at whether the running samples can still end in time.
@@ -92,6 +94,16 @@ class Controller:
     def deadline(self) -> float | None:
         """When the answer is due, on the clock; None without a deadline."""
         return self._remaining.deadline
+
+    @property
+    def effort(self) -> Effort:
+        """What more samples take, by the plan in force and what is known now."""
+        past = self._past or self._prompt
+        return SideBySide(
+            self._lengths or Lengths(),
+            self.plan.max_tokens,
+            tuple(self._cost.step(width, past) for width in range(1, self.plan.width + 1)),
+        )
 
     def late_in(self, seconds: float) -> bool:
         """Whether something that takes so long would end after the deadline."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from edgetts.evaluation.record import Run
+from edgetts.evaluation.record import ProblemRecord
 from edgetts.selection.stopping.evidence import shown
 from edgetts.selection.stopping.progress import Progress
 from edgetts.selection.stopping.progress_fitting import Example, fit_progress
 
 
-def progress_of(run: Run) -> Progress | None:
-    """Return what the samples that were drawn and graded are like; None where all of them are right, or all wrong."""
+def progress_of(problems: Sequence[ProblemRecord], of: str) -> Progress | None:
+    """Return what the samples that were drawn and graded are like; None where all of them are right, or all wrong.
+
+    of: whose samples at what they are, in words.
+    """
     examples = [
         Example(
             shown(
@@ -23,10 +27,10 @@ def progress_of(run: Run) -> Progress | None:
             ),
             sample.right,
         )
-        for problem in run.problems
+        for problem in problems
         for sample in problem.samples
         if sample.right is not None and not sample.greedy
     ]
     if len({one.right for one in examples}) < 2:
         return None
-    return fit_progress(examples, source=f"{len(examples)} samples of {run.model} at {run.task}"[:1000])
+    return fit_progress(examples, source=f"{len(examples)} samples of {of}"[:1000])

@@ -121,6 +121,7 @@ def play(
         problem.question,
         rounds=plan.rounds_at,
         price=plan.price,
+        effort=controller.effort,
     )
     search: Search = policy.strategy.start(task)
     unlimited = budget.seconds is None and budget.tokens is None and budget.joules is None

@@ -113,13 +113,13 @@ def fit_record(
 ) -> SuccessProfile:
     """Fit a success profile to records of `edgetts eval`, or older ones, taken together, and keep it.
 
-    What the adaptive strategy goes by is fitted, too, and kept beside it (`progress_path`).
+    What the adaptive strategy goes by is fitted, too, and kept beside it (`control.success.store.progress_path`).
 
     No model is loaded. model, task: the names that it is looked up by; None is the record's. today: for records without a
     date. Returns the whole table of the model and task, with what was measured before at other temperatures.
     Errors: InvalidInput, StorageError.
     """
-    from edgetts.control.success.store import keep_success
+    from edgetts.control.success.store import keep_success, progress_path
     from edgetts.evaluation.loading import load_run
     from edgetts.evaluation.progress import progress_of
     from edgetts.evaluation.success import Conditions, fit_success, pooled
@@ -137,17 +137,10 @@ def fit_record(
     conditions = Conditions(approach, temperature, date=today or date.today().isoformat())
     root = find_home(home).root
     profile = keep_success(root, fit_success(run, model=model, conditions=conditions, progress=progress))
-    if (fitted := progress_of(run)) is not None:
+    if (fitted := progress_of(run.problems, f"{run.model} at {run.task}")) is not None:
         # A disk that refuses has said so of the profile.
         write_durably(progress_path(root, profile), json.dumps(progress_to_json(fitted)) + "\n")
     return profile
-
-
-def progress_path(home: Path, profile: SuccessProfile) -> Path:
-    """Return where what the adaptive strategy goes by is kept, beside the profile."""
-    from edgetts.control.success.store import path_of
-
-    return path_of(home, profile.model, profile.task).with_suffix(".progress.json")
 
 
 def _draw(

@@ -168,13 +168,16 @@ def _show(profile: SuccessProfile, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"profile": asdict(profile)}))
     else:
-        from edgetts.cli.shared.calibrating import progress_path
+        from edgetts.control.success.store import progress_path
         from edgetts.store.home import find_home
 
         print_rows(calibration_rows(profile))
         path = progress_path(find_home().root, profile)
         if path.exists():
-            click.echo(f"To stop by what these samples are like: --strategy adaptive:progress={path}")
+            name = profile.task.removeprefix("file:").removesuffix(".jsonl")
+            click.echo(
+                f"To draw as many samples as a question is worth, by what these are like: --task {name}"
+            )
 
 
 def _spelled(name: str) -> str:

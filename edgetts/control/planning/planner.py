@@ -227,7 +227,7 @@ def _plan_of(one: Judged, budget: Budget, request: Request, limits: Limits, cost
         None if prediction.joules is None else _no_later(_scaled(prediction.joules, share), budget.joules)
     )
     step = cost.step(candidate.width)
-    token = step / candidate.width
+    lone = cost.step(1)
     watts = prediction.joules.value / prediction.seconds.value if prediction.joules else 0.0
     utility = objective.utility(one.success, seconds.value, joules.value if joules else None)
     several = candidate.samples > 1
@@ -255,7 +255,7 @@ def _plan_of(one: Judged, budget: Budget, request: Request, limits: Limits, cost
         decoding=request.decoding,
         temperature=candidate.temperature if several and request.temperature is None else None,
         rounds_at=candidate.rounds,
-        price=objective.price(token, token * watts),
+        price=objective.price(lone, lone * watts),
     )
 
 

@@ -108,6 +108,11 @@ def path_of(home: Path, model: str, task: str) -> Path:
     return success_directory(home) / f"{_short(model)}-{_short(task)}.toml"
 
 
+def progress_path(home: Path, profile: SuccessProfile) -> Path:
+    """Return where what the adaptive strategy goes by lies, beside the profile."""
+    return path_of(home, profile.model, profile.task).with_suffix(".progress.json")
+
+
 def _short(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
 

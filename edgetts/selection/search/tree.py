@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from edgetts.selection.aggregation.votes import Tally, Vote
+from edgetts.selection.stopping.effort import Effort
 from edgetts.selection.stopping.rule import Pruning, StoppingRule
 from edgetts.selection.verification.verifier import ErrorRates
 
@@ -71,8 +72,9 @@ class Task:
     """What a search may know: the samples (leaves, particles, beams) it may have side by side, and its seed.
 
     rates: how often the verifier errs, where there is one that knows. rounds: samples in all at which it is cheap to look
-    at the votes before going on, rising to `samples`; empty where none is cheaper than another. price: what a token
-    costs, as a share of what a right answer is worth; 0 where only the budget counts.
+    at the votes before going on, rising to `samples`; empty where none is cheaper than another. price: what a pass over one
+    sample costs, as a share of what a right answer is worth; 0 where only the budget counts. effort: what more samples
+    take, in such passes; None where nothing is known of the device.
     """
 
     samples: int
@@ -81,6 +83,7 @@ class Task:
     question: str = field(default="", compare=False)
     rounds: tuple[int, ...] = ()
     price: float = 0.0
+    effort: Effort | None = field(default=None, compare=False)
 
 
 @runtime_checkable

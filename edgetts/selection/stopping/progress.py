@@ -1,17 +1,15 @@
-"""What is known of drawing more samples: by how much they may overturn a lead; knows weights of votes, and no prices.
+"""What is known of drawing more samples: by how much they may raise the leader or overturn it; knows weights of votes, and no prices.
 
 A model of the search for the best answer, after "Optimal Search for the Best Alternative" (Weitzman): where offers come from
 a known distribution, it is best to go on while the expected excess of the next offer over the best so far is worth its cost. Here an
 offer is a sample, its value the probability that it is right, and since samples vote, what it has to exceed is the leader's lead over the
-runner-up. Some samples may together overturn what one cannot, so the best number of them to come is looked for, up to `AHEAD`. The
-distribution is learned from the question's own samples as it goes: a Dirichlet process whose base are samples of other
+runner-up. The distribution is learned from the question's own samples as it goes: a Dirichlet process whose base are samples of other
 questions. After n samples the next one is one of the base's with probability m / (m + n), and else of those there are, which
-overturn nothing: so the hopeless shows itself.
+overturn nothing: so the hopeless shows itself, and so do samples side by side bring less than as many questions would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -21,8 +19,6 @@ from edgetts.selection.verification.verifier import ErrorRates
 
 MEMORY = 1.0
 """Between a half and 2 nothing changes on the samples it was chosen on; see `Progress`."""
-AHEAD = (1, 2, 4, 8)
-"""Samples to come that are looked at together."""
 MOST_FRESH = 128
 """Probabilities of fresh samples that are kept of any distribution: the work grows with their square."""
 _SUREST = 0.999
@@ -58,17 +54,37 @@ class Progress:
                 "greater than 0 and less than a million."
             )
 
-    def excess(self, lead: float, samples: int, *, checked: bool, rates: ErrorRates | None = None) -> float:
-        """Return by how much a sample to come is expected to exceed a lead of so much weight, at best.
+    def best_of(
+        self, lead: float, samples: int, more: int, *, checked: bool, rates: ErrorRates | None = None
+    ) -> float:
+        """Return by how much the best one of `more` samples is expected to exceed a lead of so much weight.
 
-        It falls with the lead and with the samples there are, and is never negative. rates: of a verifier
-        that will judge the sample: then one verdict decides, and votes do not add up.
+        It rises with `more`, falls with the lead and with the samples there are, and is never negative. rates: of a verifier
+        that will judge the samples.
         """
-        base = self.fresh if checked and rates is None else self.fresh_plain
+        distinct = sum(self.memory / (self.memory + samples + one) for one in range(more))
+        below = excess = 0.0
+        for value, share in _offers(self._base(checked, rates), rates):
+            upto = min(1.0, below + share)
+            excess += (upto**distinct - below**distinct) * max(0.0, value - lead)
+            below = upto
+        return excess
+
+    def sum_of(
+        self, lead: float, samples: int, more: int, *, checked: bool, rates: ErrorRates | None = None
+    ) -> float:
+        """Return by how much `more` samples that all agree are expected to exceed a lead: what one cannot overturn, some may.
+
+        A verdict decides by itself, so that with a verifier nothing adds up.
+        """
         share = self.memory / (self.memory + samples)
-        if rates is not None:
-            return share * _excess_judged(base, lead, rates)
-        return share * max(_excess(_sums(base, ahead), lead) / ahead for ahead in AHEAD)
+        if rates is not None or more < 1:
+            return 0.0
+        values = _sums(self._base(checked, rates), more)
+        return share * sum(one - lead for one in values if one > lead) / len(values)
+
+    def _base(self, checked: bool, rates: ErrorRates | None) -> tuple[float, ...]:
+        return self.fresh if checked and rates is None else self.fresh_plain
 
 
 def judged(probability: float, passed: bool | None, rates: ErrorRates) -> float:
@@ -79,30 +95,30 @@ def judged(probability: float, passed: bool | None, rates: ErrorRates) -> float:
     return probability * right / (probability * right + (1 - probability) * wrong)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _sums(base: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """Return equally likely values that stand for the sum of `count` (a power of two) draws from the base."""
+    """Return equally likely values that stand for the sum of `count` draws from the base."""
     if count == 1:
         return base
-    half = _sums(base, count // 2)
-    both = sorted(one + other for one in half for other in half)
+    half, rest = _sums(base, count // 2), _sums(base, count - count // 2)
+    both = sorted(one + other for one in half for other in rest)
     group = -(-len(both) // MOST_FRESH)
     # Means of neighbours keep the mean; of equally many, so that all stay equally likely.
     whole = len(both) // group * group
     return tuple(sum(both[at : at + group]) / group for at in range(0, whole, group))
 
 
-def _excess(values: Sequence[float], lead: float) -> float:
-    return sum(one - lead for one in values if one > lead) / len(values)
-
-
-def _excess_judged(base: Sequence[float], leader: float, rates: ErrorRates) -> float:
-    total = 0.0
+@lru_cache(maxsize=64)
+def _offers(base: tuple[float, ...], rates: ErrorRates | None) -> tuple[tuple[float, float], ...]:
+    """Return what a sample may be worth once it is judged, rising, each with its probability."""
+    if rates is None:
+        return tuple((one, 1 / len(base)) for one in base)
+    offers = []
     for one in base:
         for passed in (True, False):
             chance = one * _says(rates.passes_right, passed) + (1 - one) * _says(rates.passes_wrong, passed)
-            total += chance * max(0.0, judged(one, passed, rates) - leader)
-    return total / len(base)
+            offers.append((judged(one, passed, rates), chance / len(base)))
+    return tuple(sorted(offers))
 
 
 def _says(rate: float, passed: bool) -> float:

@@ -1,4 +1,4 @@
-"""Stop when the next sample is not worth its tokens; knows votes, what samples are like, and one price for all questions."""
+"""Draw as many samples more as are worth their price; knows votes, what samples are like, and one price for all questions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from edgetts.errors import InvalidInput
 from edgetts.selection.aggregation.votes import Vote
-from edgetts.selection.need import Need
+from edgetts.selection.stopping.effort import Effort
 from edgetts.selection.stopping.progress import Progress, judged
-from edgetts.selection.stopping.votes import going_on
 from edgetts.selection.verification.verifier import ErrorRates
 
 SAFE = 0.5
@@ -21,40 +20,42 @@ HOPELESS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """leader: how likely it is right, from 0 to 1. gain: by how much the next sample is expected to raise that.
-    tokens: of the next sample.
-    """
+    """leader: how likely it is right, from 0 to 1. lead: its weight beyond the runner-up's. samples: that have ended."""
 
     leader: float
-    gain: float
-    tokens: float
+    lead: float
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)
-class WorthOfNext:
-    """Stop when the next sample is expected to gain less than it costs.
+class More:
+    """What to do next. start: samples to begin; None where nothing is worth its price, not even what runs. gain: in
+    probability of being right, and effort, of the best there is to do.
+    """
 
-    price: of a token, as a share of what a right answer is worth. checked: the question asks for arithmetic, so that scores tell
-    more. rates: of the verifier whose verdicts votes bring; None takes a vote's score, or where it has none its
-    log-prob. The leader is the answer whose samples' probabilities sum to most. See `edgetts.selection.stopping.progress`.
+    start: int | None
+    gain: float = 0.0
+    effort: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorthOfMore:
+    """Weigh what more samples are expected to gain against what they take.
+
+    price: of a pass over a sample that runs alone, as a share of what a right answer is worth. checked: the question asks
+    for arithmetic, so that scores tell more. rates: of the verifier whose verdicts votes bring; None takes a vote's
+    score, or where it has none its log-prob. The leader is the answer whose samples' probabilities sum to most.
     """
 
     price: float
     progress: Progress
+    effort: Effort
     checked: bool = False
     rates: ErrorRates | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.price) and self.price >= 0):
-            raise InvalidInput(f"The price of a token is {self.price}, but it must be zero or greater.")
-
-    @property
-    def name(self) -> str:
-        return f"worth:{self.price:g}"
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset({"several"})
+            raise InvalidInput(f"The price of a pass is {self.price}, but it must be zero or greater.")
 
     def weight(self, vote: Vote) -> float:
         """Return how likely a sample is right, by itself."""
@@ -71,22 +72,41 @@ class WorthOfNext:
         first, second, *_ = sorted((*map(math.fsum, weights.values()), 0.0, 0.0), reverse=True)
         # A verdict speaks for its own answer alone: a rival's does not make the leader less likely right.
         lead = first - second if self.rates is None else min(1.0, first)
-        gain = self.progress.excess(lead, len(votes), checked=self.checked, rates=self.rates)
-        # Cut samples are shorter than a whole one is.
-        lengths = [vote.tokens for vote in votes if vote.complete]
-        return Standing(
-            min(1.0, first), gain, sum(lengths) / len(lengths) if lengths else self.progress.tokens
-        )
+        return Standing(min(1.0, first), lead, len(votes))
 
-    def stop(self, votes: Sequence[Vote], remaining: int) -> str | None:
-        if not going_on(votes, remaining):
-            return None
-        now = self.standing(votes)
-        if now.gain > self.price * now.tokens:
-            return None
-        if now.leader >= SAFE:
-            return f"the leader is safe: it is right with probability {now.leader:.2f}"
-        worth = f"the next sample would gain {100 * now.gain:.2f} points for {now.tokens:.0f} tokens"
-        if now.leader <= HOPELESS:
-            return f"hopeless: after {len(votes)} samples none is likely to be right, and {worth}"
-        return f"another round is not worth its price: {worth}"
+    def more(self, now: Standing, running: int, age: int, sizes: Sequence[int]) -> More:
+        """Return what is best: to begin one of `sizes` samples, to wait for those running, or to stop.
+
+        running: samples under way, which are of `age` tokens each. How many samples to have side by side is chosen by what the best of
+        them is expected to bring. Where one alone would overturn nothing, some that agree still may: then those
+        running are waited for, or the fewest begun.
+        """
+        best = More(None)
+        waiting = (0,) if running else ()
+        for start in (*waiting, *sizes):
+            gain, effort = self._best_of(now, running + start), self.effort.of(running, age, start)
+            if best.start is None or gain - self.price * effort > best.gain - self.price * best.effort:
+                best = More(start, gain, effort)
+        if best.start is None or best.gain > self.price * best.effort:
+            return best
+        for start in (*waiting, *sizes):
+            gain, effort = self._sum_of(now, running + start), self.effort.of(running, age, start)
+            if gain > self.price * effort:
+                return More(0 if running else min(sizes), gain, effort)
+        return More(None, best.gain, best.effort)
+
+    def _best_of(self, now: Standing, more: int) -> float:
+        return self.progress.best_of(now.lead, now.samples, more, checked=self.checked, rates=self.rates)
+
+    def _sum_of(self, now: Standing, more: int) -> float:
+        return self.progress.sum_of(now.lead, now.samples, more, checked=self.checked, rates=self.rates)
+
+
+def reason(now: Standing, best: More) -> str:
+    """Say in words why nothing more is worth its price."""
+    if now.leader >= SAFE:
+        return f"the leader is safe: it is right with probability {now.leader:.2f}"
+    worth = f"more would gain {100 * best.gain:.2f} points for {best.effort:.0f} passes"
+    if now.leader <= HOPELESS:
+        return f"hopeless: after {now.samples} samples none is likely to be right, and {worth}"
+    return f"another round is not worth its price: {worth}"

@@ -1,0 +1,57 @@
+"""Adapt how the answer is chosen to what was measured of the model at the task: how its samples look, right and wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from edgetts.answering.choosing import Choosing
+from edgetts.control.success.model import SuccessModel
+from edgetts.errors import EdgettsError
+from edgetts.selection.stopping.progress import Progress
+
+ProgressFinder = Callable[[SuccessModel], Progress | None]
+"""Return what samples are like where it was fitted with a success profile; None where it was not."""
+
+
+def find_progress(
+    home: Path, success: SuccessModel, notify: Callable[[str], None] = lambda sentence: None
+) -> Progress | None:
+    """Return what was fitted with a success profile. notify: told of a file that cannot be trusted, which is left out."""
+    from edgetts.control.success.profile import SuccessProfile  # a lone sample needs none
+    from edgetts.control.success.store import progress_path
+    from edgetts.selection.stopping.progress_file import load_progress
+
+    if not isinstance(success, SuccessProfile):
+        return None
+    path = progress_path(home, success)
+    if not path.is_file():
+        return None
+    try:
+        return load_progress(path)
+    except EdgettsError as error:
+        notify(f"{error} It is not used; calibrate again with: edgetts calibrate --task")
+        return None
+
+
+def adapted(choosing: Choosing, progress: Progress | None) -> Choosing:
+    """Return it with the adaptive strategy going by what was measured.
+
+    Where no strategy was named, and samples would vote, the adaptive one takes the vote's place: it was measured that what it goes by
+    tells right from wrong. One that was named with a progress of its own keeps it.
+    """
+    from edgetts.selection.strategies.adaptive import Adaptive  # few questions need it
+    from edgetts.selection.strategies.self_consistency import SelfConsistency
+
+    if progress is None:
+        return choosing
+    strategy = choosing.strategy
+    if isinstance(strategy, Adaptive) and strategy.progress == Adaptive().progress:
+        made = replace(strategy, progress=progress)
+        return replace(choosing, strategy=made, scorer=made.scorer)
+    votes = strategy == SelfConsistency() and choosing.scorer is None and choosing.verifier is None
+    if choosing.named or not votes or choosing.calibration is not None:
+        return choosing
+    made = Adaptive(progress=progress)
+    return replace(choosing, strategy=made, scorer=made.scorer)
