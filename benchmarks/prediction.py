@@ -4,7 +4,7 @@
 
 Prompts of 20 to 1,500 tokens, 1 to 16 samples, 32 to 400 tokens a sample at most, several kinds of question. Each run is
 predicted three times from the same state of the cost model: with lengths as guessed, with lengths as learned from the runs
-before, by kind of question, and with the lengths that the samples turned out to have, which leaves the error of the cost
+before, by kind of question (as the plan itself is, since kinds are named as tasks), and with the lengths that the samples turned out to have, which leaves the error of the cost
 model itself. Joules: what the engine's meter says; where there is none, watts by the process's share of the
 processor (--idle-watts, --busy-watts), against the prediction from the same watts. Rows are kept in --out as they
 come; a run that is there already is not done again, so that what was interrupted can be continued, or summed up with --runs 0.
@@ -50,6 +50,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default=None)
     parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--after", type=int, default=30, help="runs that only teach, summed up without")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--out", type=Path, default=None, help="JSONL; appended to")
     parser.add_argument("--idle-watts", type=float, default=5.0)
@@ -118,6 +119,7 @@ def _run(engine: Engine, number: int, seed: int, book: LengthBook, power: PowerD
         budget=edgetts.Budget(samples=samples),
         sampling=edgetts.SamplingParams(max_tokens=cap, seed=number),
         strategy="self_consistency:stop=none",
+        task=kind,
     ):
         if isinstance(event, PlanMade) and plan is None:
             plan = event.plan
@@ -172,10 +174,11 @@ def _report(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             summary[f"{figure}, {way} lengths"] = _scores(rows, figure, [row[way][figure] for row in rows])
     if all(row["plan"] for row in rows):
         summary["seconds, by the plan"] = _scores(rows, "seconds", [row["plan"] for row in rows])
-    if len(rows) > 20:
-        half = rows[len(rows) // 2 :]
-        learned = [row["learned"]["seconds"] for row in half]
-        summary["seconds, learned, 2nd half"] = _scores(half, "seconds", learned)
+    if len(rows) > options.after:
+        known = rows[options.after :]
+        for way in ("learned", "plan"):
+            predicted = [row[way] if way == "plan" else row[way]["seconds"] for row in known]
+            summary[f"seconds, {way}, after {options.after}"] = _scores(known, "seconds", predicted)
     for name, scores in summary.items():
         print(
             f"{name:26} {scores['median_error']:>12.1%} {scores['error_90']:>15.1%} "
