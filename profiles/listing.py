@@ -56,4 +56,6 @@ def list_rows(home: Path, notify: Callable[[str], None]) -> list[Row]:
 
 def _speed_row(name: str, kind: Literal["calibrated", "imported"], profile: SpeedProfile, state: str) -> Row:
     made = profile.made
+    if made.doubt:
+        state = f"{state}, in doubt" if state != "-" else "in doubt"
     return Row(name, kind, made.date, made.scope, profile.model, profile.runtime, state)

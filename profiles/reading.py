@@ -118,10 +118,11 @@ def _made(table: Table) -> Made:
     versions = table.optional_table("versions")
     earlier = table.optional_table("earlier")
     days = {} if earlier is None else {name: earlier.day(name) for name in earlier.names[:16]}
+    doubt = table.text("doubt", "")
     for part in (earlier, table):
         if part is not None:
             part.end()
-    return Made(date, scope, {} if versions is None else versions.texts(32), days)
+    return Made(date, scope, {} if versions is None else versions.texts(32), days, doubt)
 
 
 def _times(table: Table) -> StepTimes:

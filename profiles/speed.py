@@ -16,13 +16,15 @@ Scope = Literal["first-use", "quick", "full"]
 class Made:
     """When and with what a profile was measured. versions: of edgetts, Python, the runtime.
 
-    earlier: the days of parts that were measured at another time than the rest, by name.
+    earlier: the days of parts that were measured at another time than the rest, by name. doubt: a sentence on why the
+    figures may not be the device's own, such as other programs that ran meanwhile; empty for none.
     """
 
     date: str
     scope: Scope
     versions: Mapping[str, str] = field(default_factory=dict)
     earlier: Mapping[str, str] = field(default_factory=dict)
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

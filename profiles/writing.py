@@ -56,6 +56,8 @@ def speed_table(profile: SpeedProfile) -> dict[str, Any]:
         body["made"]["versions"] = dict(made.versions)
     if made.earlier:
         body["made"]["earlier"] = dict(made.earlier)
+    if made.doubt:
+        body["made"]["doubt"] = made.doubt
     body["facts"] = dict(profile.facts)
     body["times"] = _times(profile.times)
     if profile.memory is not None:

@@ -176,6 +176,23 @@ def test_a_busy_device_is_refused_with_a_sentence(calibrate: Calibrate, home: Ho
     assert stored(home).all() == []
 
 
+def test_what_was_measured_of_a_busy_device_is_in_doubt_until_it_is_measured_again(
+    calibrate: Calibrate, home: Home
+) -> None:
+    busy = Device()
+    busy.busy = [3.0, 0.0]
+    assert calibrate("--quick", "--force", devices=[busy]).exit_code == 0
+    [kept] = stored(home).all()
+    assert "3 cores busy" in kept.made.doubt
+    listed = CliRunner().invoke(main, ["profile", "list"]).stdout
+    assert "in doubt" in listed
+    quiet = Device()
+    assert calibrate("--quick", devices=[quiet]).exit_code == 0
+    assert quiet.sessions, "it is not taken for fresh"
+    [kept] = stored(home).all()
+    assert not kept.made.doubt
+
+
 def test_interrupted_before_the_curve_nothing_is_kept(calibrate: Calibrate, home: Home) -> None:
     device = Device()
     device.after_pass = lambda passes: signal.raise_signal(signal.SIGINT) if passes == 100 else None

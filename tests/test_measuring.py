@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from measured_device import CURVE, DAY, Device
 
@@ -174,6 +174,7 @@ def test_a_clock_that_stands_still_is_refused() -> None:
 
 
 @given(share=st.floats(0.03, 0.85))
+@example(share=0.1484375)  # slow in a few of the last rounds of the curve only
 @settings(max_examples=8, deadline=None)
 def test_a_device_that_slows_to_half_its_speed_midway_has_one_curve_and_says_how_it_slows(
     share: float,
@@ -266,7 +267,11 @@ def test_a_busy_device_is_refused() -> None:
 def test_a_busy_device_is_measured_when_that_is_insisted_on_and_it_is_told() -> None:
     device = Device()
     device.busy = [2.0, 0.0]
-    assert "2 cores busy when it began" in " ".join(calibrated(device, force=True).remarks)
+    found = calibrated(device, force=True)
+    assert "2 cores busy when it began" in " ".join(found.remarks)
+    assert "2 cores busy when it began" in found.profile.made.doubt, "whoever uses it later is told, too"
+    assert read_speed(write_speed(found.profile).encode(), "it") == found.profile
+    assert not calibrated(Device()).profile.made.doubt
 
 
 def test_a_device_that_became_busy_meanwhile_is_told() -> None:

@@ -163,11 +163,16 @@ class _Run:
             raise failed
 
     def _fresh(self, subject: Subject) -> SpeedProfile | None:
-        """Return a profile that is as complete as what was asked for, and not old; one cut short is not complete."""
+        """Return a profile that is as complete as what was asked for, beyond doubt, and not old; one cut short is not complete."""
         found = self._store.get(subject.mark, subject.facts)
         if found is None or _SCOPES.index(found.made.scope) < _SCOPES.index(self._scope):
             return None
-        if not found.times.prompts or not found.memory or (self._scope == "full" and not found.sustained):
+        if (
+            found.made.doubt
+            or not found.times.prompts
+            or not found.memory
+            or (self._scope == "full" and not found.sustained)
+        ):
             return None
         days = (date.fromisoformat(self._tools.today) - date.fromisoformat(found.made.date)).days
         return found if 0 <= days < FRESH_DAYS else None

@@ -82,9 +82,10 @@ class _Run:
         self._stage = "opening"
         self._missing: dict[str, str] = {}
         self._remarks: list[str] = []
+        self._doubts: list[str] = []
         self._quiet = busy < BUSY
         if not self._quiet:
-            self._remarks.append(f"Other programs kept {busy:.0f} cores busy when it began.")
+            self._doubts.append(f"Other programs kept {busy:.0f} cores busy when it began.")
 
     def all(self) -> Calibrated:
         tools = self._tools
@@ -106,12 +107,15 @@ class _Run:
         if tools.cancel.requested:
             self._remarks.append("It was interrupted: only what was measured by then is in it.")
         elif (busy := tools.busy()) >= BUSY:
-            self._remarks.append(f"Other programs kept {busy:.0f} cores busy when it ended.")
+            self._doubts.append(f"Other programs kept {busy:.0f} cores busy when it ended.")
         if self._clock.leaps:
             self._remarks.append(
                 "The clock leapt, as when a device sleeps; what was timed across that is left out."
             )
-        return Calibrated(self._profile, settled.curve, self._missing, tuple(self._remarks), self._clock())
+        made = replace(self._profile.made, doubt=" ".join(self._doubts))
+        profile = replace(self._profile, made=made)
+        remarks = (*self._doubts, *self._remarks)
+        return Calibrated(profile, settled.curve, self._missing, remarks, self._clock())
 
     def _part(self, part: Part, measure: Callable[[Deadline], str]) -> None:
         """Measure a part of the profile; a sentence that it returns, or fails with, says why it is missing."""

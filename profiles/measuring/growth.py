@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _WEIGHT = 5.0
 _MOST_ROUNDS = 12
 # Reading the prompt may take so much of the time there is.
 _READING = 0.5
+# Medians that lie so many of their deviations apart are of different speeds.
+_DEVIATIONS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,10 @@ def fit_growth(base: Curve, longer: Sequence[Curve]) -> float:
 
 
 def _faster(usual: Curve, now: Curve) -> float:
-    """Return how much faster the device was when its curve was timed; 1 where that is within the spread."""
+    """Return how much faster the device was when its curve was timed; 1 where that may be chance."""
     ours, theirs = usual.seconds(), now.seconds()
     ratios = [ours[width] / theirs[width] for width in theirs if theirs[width] > 0 and ours.get(width)]
     ratio = statistics.median(ratios) if ratios else 1.0
-    return ratio if abs(ratio - 1) > max(usual.spread, now.spread, STEADY) else 1.0
+    # Medians of many rounds are surer than single passes are.
+    chance = max(_DEVIATIONS * curve.spread / math.sqrt(len(curve.rounds)) for curve in (usual, now))
+    return ratio if abs(ratio - 1) > max(chance, STEADY) else 1.0

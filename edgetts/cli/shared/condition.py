@@ -109,6 +109,8 @@ def _calibrations(home: Path, models: list[str], notify: Callable[[str], None]) 
         changed = changes(speed.facts)
         holds = f"no longer holds: {'; '.join(changed)}" if changed else "holds"
         made = f"speeds, {speed.made.scope}, {speed.made.date}"
+        if speed.made.doubt:
+            holds += f", in doubt: {speed.made.doubt}"
         found.setdefault(f"{speed.model} on {speed.runtime}", []).append(f"{made}, {holds}")
     if not any(speed.made.scope in ("quick", "full") for speed in speeds):
         found["speeds"] = "no model is calibrated here: edgetts calibrate --model NAME"
