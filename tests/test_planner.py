@@ -275,6 +275,18 @@ def test_little_memory_makes_narrow_passes_and_then_one_short_sample() -> None:
     assert 1 <= alone.max_tokens < DEFAULT_MAX_TOKENS
 
 
+def test_what_slows_the_device_for_now_cuts_no_sample_short() -> None:
+    asked = request(seconds=3.0)
+    slowed = CostModel(FLAT, power=WATTS)
+    for _ in range(200):
+        slowed.observe(1, 3 * FLAT.at(1))
+    assert slowed.ratio > 2
+    now = make_plan(Budget(seconds=3.0), asked, slowed)
+    before = make_plan(Budget(seconds=3.0), asked, CostModel(FLAT, power=WATTS))
+    assert now.samples <= before.samples
+    assert now.max_tokens >= before.max_tokens, "the clock ends it if it stays slow"
+
+
 def test_no_memory_is_an_error_that_names_both_numbers() -> None:
     with pytest.raises(OutOfMemory, match=r"needs 0\.3 MB, but only 0\.1 MB"):
         plan(Budget(memory_bytes=100_000))

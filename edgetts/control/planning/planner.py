@@ -287,8 +287,9 @@ def _cap(candidate: Candidate, request: Request, limits: Limits, cost: CostModel
     if limits.seconds is None or not cost.measured:
         return cap
     left = limits.seconds - cost.prefill(candidate.asked.prompt)
-    # A sample may run alone at last, and be drafted for.
-    longest = min(left / cost.step(1), _ENDLESS) * _ROOM * request.tokens_per_pass
+    # A sample may run alone at last, be drafted for, and what slows the device now may end.
+    fastest = cost.step(1) / max(1.0, cost.ratio)
+    longest = min(left / fastest, _ENDLESS) * _ROOM * request.tokens_per_pass
     return max(1, min(cap, round(longest)))
 
 
