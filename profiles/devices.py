@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from edgetts.errors import CorruptFile, InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.profiles.device import DeviceProfile
 from edgetts.profiles.device_figures import as_modelled, scaled
 from edgetts.profiles.figure import Figure
-from edgetts.profiles.models import near_miss
 from edgetts.profiles.reading import Exported, read_device, read_exported
 from edgetts.profiles.sighting import Sighting, look, most_like
 from edgetts.profiles.store import ProfileStore, read_bounded
@@ -21,11 +21,6 @@ DEVICE_VARIABLE = "EDGETTS_DEVICE"
 _SHIPPED = Path(__file__).with_name("shipped")
 _BY_CORES = ("laptop-x86", "generic")
 """Described devices that machines with any number of cores are taken for."""
-
-
-def near_profile(name: str, known: Iterable[str]) -> str:
-    """Suggest names like `name`, or list all there are."""
-    return near_miss(name, known).replace("Known models:", "There are:")
 
 
 def profiles_of(home: Path) -> Path:
@@ -56,9 +51,7 @@ def imported_names(home: Path) -> list[str]:
 def imported(name: str, home: Path) -> Exported:
     """Return what was brought from another machine. Errors: InvalidInput, CorruptFile, BundleVersionError."""
     if name not in imported_names(home):
-        raise InvalidInput(
-            f"No profile {name!r} was imported.", hint=near_profile(name, imported_names(home))
-        )
+        raise InvalidInput(f"No profile {name!r} was imported.", hint=near_miss(name, imported_names(home)))
     path = ProfileStore(profiles_of(home)).imported / f"{name}.toml"
     try:
         raw = read_bounded(path)
@@ -78,7 +71,7 @@ def find_device(name: str, home: Path) -> DeviceProfile:
     if name in names:
         return as_modelled(imported(name, home).device, name)
     raise InvalidInput(
-        f"There is no device profile {name!r}.", hint=near_profile(name, [*shipped_names(), *names])
+        f"There is no device profile {name!r}.", hint=near_miss(name, [*shipped_names(), *names])
     )
 
 

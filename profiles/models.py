@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from edgetts.architecture import FAMILIES, Family
 from edgetts.errors import InvalidInput, ModelFileError, ModelNotFound
+from edgetts.near_miss import near_miss
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -139,16 +138,8 @@ class Registry:
             return self.entries[name]
         except KeyError:
             raise ModelNotFound(
-                f"There is no model called {name!r}.", hint=near_miss(name, self.entries)
+                f"There is no model called {name!r}.", hint=near_miss(name, sorted(self.entries), most=3)
             ) from None
-
-
-def near_miss(name: str, known: Iterable[str]) -> str:
-    """Suggest names like `name`, or list all there are."""
-    names = sorted(known)
-    if close := difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6):
-        return f"Did you mean {' or '.join(repr(match) for match in close)}?"
-    return f"Known models: {', '.join(names)}." if names else ""
 
 
 def check_quantize(value: str) -> Quantize:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.profiles.comparing import speed_figures
 from edgetts.profiles.device import DeviceProfile
 from edgetts.profiles.device_figures import figures_of
@@ -14,7 +15,6 @@ from edgetts.profiles.devices import (
     device_here,
     imported,
     imported_names,
-    near_profile,
     profiles_of,
     shipped,
     shipped_names,
@@ -59,7 +59,7 @@ def refer(reference: str, home: Path, notify: Callable[[str], None]) -> Referred
     if is_mark(reference) and any(profile.mark.startswith(reference) for profile in stored):
         return _one(reference, reference, stored)
     known = [HERE, *shipped_names(), *names, *(profile.mark for profile in stored)]
-    raise InvalidInput(f"There is no profile {reference!r}.", hint=near_profile(reference, known))
+    raise InvalidInput(f"There is no profile {reference!r}.", hint=near_miss(reference, known))
 
 
 def _one(reference: str, start: str, speeds: Sequence[SpeedProfile], *, elsewhere: bool = False) -> Referred:

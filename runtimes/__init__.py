@@ -6,7 +6,6 @@ to those who want it.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 
 if TYPE_CHECKING:
     from edgetts.decoding.guessers import Guessers
@@ -63,10 +63,7 @@ RUNTIMES: dict[str, Runtime] = {
 def check_runtime(runtime: str) -> None:
     """Raise InvalidInput for a name that is none."""
     if runtime not in RUNTIMES and runtime != AUTO:
-        names = [AUTO, *RUNTIMES]
-        near = difflib.get_close_matches(runtime, names, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names)}."
-        raise InvalidInput(f"There is no runtime {runtime!r}.", hint=hint)
+        raise InvalidInput(f"There is no runtime {runtime!r}.", hint=near_miss(runtime, [AUTO, *RUNTIMES]))
 
 
 def understands(runtime: str, options: Mapping[str, Any]) -> bool:
@@ -84,9 +81,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         for field in fields(_attribute(name, runtime.options))
     }
     for option in sorted(set(options) - known):
-        near = difflib.get_close_matches(option, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known))}."
-        raise InvalidInput(f"No runtime has an option {option!r}.", hint=hint)
+        raise InvalidInput(f"No runtime has an option {option!r}.", hint=near_miss(option, sorted(known)))
 
 
 def open_session(runtime: str, model: Path, **options: Any) -> Session:

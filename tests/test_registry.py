@@ -130,7 +130,7 @@ def test_a_table_that_is_no_toml_or_not_there_is_refused(tmp_path: Path) -> None
         ("smollm2-135m", "smollm2-135m-instruct"),
         ("SmolLM2-135M-Instruct", "smollm2-135m-instruct"),
         ("qwen2.5-coder", "qwen2.5-coder-0.5b-instruct"),
-        ("zzz", "Known models: "),
+        ("zzz", "There are: "),
     ],
 )
 def test_an_unknown_name_gets_near_misses(asked: str, offered: str) -> None:

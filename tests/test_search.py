@@ -167,7 +167,7 @@ def test_splitters_are_read_and_written(text: str) -> None:
     ("text", "says"),
     [
         ("paragaph", "Did you mean 'paragraph'"),
-        ("thoughts", "Known are: paragraph"),
+        ("thoughts", "There are: paragraph"),
         ("line:3", "takes no number"),
         ("tokens:many", "no number of tokens"),
         ("tokens:-3", "no number of tokens"),
@@ -297,7 +297,7 @@ def test_scorers_have_names() -> None:
     assert make_scorer("verifier", FakeVerifier(Verdict(True))).name == "verifier:fake"
     with pytest.raises(InvalidInput, match="Did you mean 'self-evaluation'"):
         make_scorer("self-evalution")
-    with pytest.raises(InvalidInput, match="Known are"):
+    with pytest.raises(InvalidInput, match="There are"):
         make_scorer("oracle")
     with pytest.raises(InvalidInput, match="needs a verifier"):
         make_scorer("verifier")

@@ -364,7 +364,7 @@ def test_a_prunings_name_makes_it_again(spec: str) -> None:
     ("spec", "says"),
     [
         ("postrior", "Did you mean 'posterior'"),
-        ("zzz", "Known are: none, vote"),
+        ("zzz", "There are: none, vote"),
         ("", "no stopping rule ''"),
         ("posterior:", "colon and no settings"),
         ("posterior:high", "must be a number"),

@@ -138,8 +138,8 @@ def test_options_that_cannot_be_are_refused(tmp_path: Path) -> None:
     text.write_text(TEXT)
     write_tiny_gguf(tmp_path / "small.gguf")
     for words, options in {
-        "Did you mean q4_k_s or q4_k_m": {"quantize": "q4_k_n"},
-        "Choose one of: f32": {"quantize": "zzz"},
+        "Did you mean 'q4_k_s' or 'q4_k_m'": {"quantize": "q4_k_n"},
+        "There are: f32": {"quantize": "zzz"},
         "changes nothing about f16": {"quantize": "f16", "imatrix_text": text},
         "too few bits": {"quantize": "iq2_xs"},
         "layers are 0 to 3": {"prune": [4]},

@@ -418,7 +418,7 @@ def test_a_schema_is_read_from_its_file(tmp_path: Path) -> None:
     [
         ("arithmetik", "Did you mean 'arithmetic'"),
         ("Regex:x", "Did you mean 'regex'"),
-        ("zzz", "Known are: arithmetic, regex:PATTERN, schema:FILE.json"),
+        ("zzz", "There are: arithmetic, regex:PATTERN, schema:FILE.json"),
         ("", "There is no verifier ''"),
         ("arithmetic+", "There is no verifier 'arithmetic+'"),
         ("regex", "Write regex:PATTERN"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from edgetts.energy.modelled import ModelledCounter
 from edgetts.energy.rapl import RaplCounter
 from edgetts.energy.through_zeus import zeus_counter
 from edgetts.errors import InvalidInput, MissingExtra, Unsupported
+from edgetts.near_miss import near_miss
 from edgetts.profiles.device import PowerDraw
 
 VARIABLE = "EDGETTS_METER"
@@ -73,9 +73,7 @@ def find_meter(
     """
     name = name or machine.environment(VARIABLE) or None
     if name is not None and name not in METERS:
-        near = difflib.get_close_matches(name, METERS, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(METERS)}."
-        raise InvalidInput(f"There is no meter {name!r}.", hint=hint)
+        raise InvalidInput(f"There is no meter {name!r}.", hint=near_miss(name, METERS))
     if name == "none":
         return Meters((), (), under_way)
     looked = look(power, name=name, seconds=seconds, machine=machine)

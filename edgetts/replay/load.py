@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.selection.stopping.settings import read_settings
 
 _LONGEST = 1e6
@@ -71,11 +71,7 @@ def make_load(spec: str) -> Load:
     """Make a load of text such as "constant", "on-off:3,ratio=2.5" or "throttle:5". Errors: InvalidInput."""
     name, colon, settings = spec.strip().partition(":")
     if name not in LOADS:
-        near = difflib.get_close_matches(name.casefold(), LOADS, n=1)
-        raise InvalidInput(
-            f"There is no load {name!r}.",
-            hint=f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(LOADS)}.",
-        )
+        raise InvalidInput(f"There is no load {name!r}.", hint=near_miss(name, LOADS))
     if colon and not settings.strip():
         raise InvalidInput(f"The load {name!r} has a colon and no settings.", hint=f"Write {name!r} alone.")
     kind = LOADS[name]

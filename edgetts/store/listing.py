@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import ModelNotFound
-from edgetts.profiles.models import ModelEntry, Registry, hub_entry, load_registry, near_miss
+from edgetts.near_miss import near_miss
+from edgetts.profiles.models import ModelEntry, Registry, hub_entry, load_registry
 from edgetts.store.bundles import BUNDLE_RECORD, EXPORTER, manifest_of
 from edgetts.store.home import Home, find_home, key_for, size_on_disk, storage_errors
 from edgetts.store.hub import partial_files
@@ -79,7 +80,7 @@ def find_stored(name: str, *, home: Path | None = None) -> list[Stored]:
     listed = list_models(home=home)
     found = [stored for stored in listed if stored.key == _key(name)]
     if not found:
-        hint = near_miss(name, {stored.name for stored in listed}) or "The cache is empty."
+        hint = near_miss(name, sorted({stored.name for stored in listed}), most=3) or "The cache is empty."
         raise ModelNotFound(f"The cache holds nothing called {name!r}.", hint=hint)
     return found
 

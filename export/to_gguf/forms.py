@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 
 KEEP = "keep"
 
@@ -71,7 +71,5 @@ def find_form(name: str) -> Form | None:
     if name == KEEP:
         return None
     if name not in FORMS:
-        near = difflib.get_close_matches(name.lower(), FORMS, n=3, cutoff=0.5)
-        names = f"Did you mean {' or '.join(near)}?" if near else f"Choose one of: {', '.join(FORMS)}."
-        raise InvalidInput(f"GGUF has no quantisation {name!r}.", hint=names)
+        raise InvalidInput(f"GGUF has no quantisation {name!r}.", hint=near_miss(name, FORMS, most=3))
     return FORMS[name]

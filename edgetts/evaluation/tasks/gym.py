@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from edgetts.errors import InvalidInput, MissingExtra
 from edgetts.evaluation.tasks.guard import LONGEST_ANSWER, evaluates, harmless
 from edgetts.evaluation.tasks.task import Attempt, Problem
+from edgetts.near_miss import near_miss
 from edgetts.selection.answers.canonical import canonical_number
 
 STEPS = (
@@ -36,12 +36,10 @@ class GymTask:
         except ImportError as error:
             raise MissingExtra("reasoning-gym", "tasks") from error
         if generator not in DATASETS:
-            near = difflib.get_close_matches(generator, [*DATASETS, "humaneval"], n=1)
+            otherwise = "Name a generator of reasoning-gym, humaneval, or a file ending in .jsonl."
             raise InvalidInput(
                 f"There is no task {generator!r}.",
-                hint=f"Did you mean {near[0]!r}?"
-                if near
-                else "Name a generator of reasoning-gym, humaneval, or a file ending in .jsonl.",
+                hint=near_miss(generator, [*DATASETS, "humaneval"], otherwise),
             )
         self.name = generator
         self.seed = seed

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.selection.aggregation.auto import Auto
 from edgetts.selection.aggregation.lengths import LengthFiltered, ShortestFew, ShortestMajority
 from edgetts.selection.aggregation.majority import Majority
@@ -66,7 +66,7 @@ def make_aggregator(value: str) -> Aggregator:
     name, colon, rest = (part.strip() for part in value.partition(":"))
     kind = AGGREGATORS.get(name.replace("-", "_"))
     if kind is None:
-        raise InvalidInput(f"There is no aggregator {name!r}.", hint=_suggest(name, AGGREGATORS))
+        raise InvalidInput(f"There is no aggregator {name!r}.", hint=near_miss(name, AGGREGATORS))
     settings: dict[str, Any] = {}
     for item in rest.split(",") if colon else ():
         key, equals, text = (part.strip() for part in item.partition("="))
@@ -76,7 +76,7 @@ def make_aggregator(value: str) -> Aggregator:
                 hint="Write it as NAME=VALUE, several separated by commas.",
             )
         if key not in kind.settings:
-            hint = _suggest(key, kind.settings) if kind.settings else "It has no settings."
+            hint = near_miss(key, kind.settings) if kind.settings else "It has no settings."
             raise InvalidInput(f"The aggregator {name!r} has no setting {key!r}.", hint=hint)
         if key in settings:
             raise InvalidInput(f"The setting {key!r} of the aggregator {name!r} is given twice.")
@@ -96,8 +96,3 @@ def _parsed(aggregator: str, key: str, text: str, default: Any) -> Any:
         raise InvalidInput(
             f"The setting {key!r} of the aggregator {aggregator!r} is {text!r}, but it must be {wanted}."
         ) from None
-
-
-def _suggest(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edgetts.errors import InvalidInput, MissingExtra
+from edgetts.near_miss import near_miss
 from edgetts.selection.answers.algebra import has_algebra
 from edgetts.selection.answers.choices import DEFAULT_LETTERS, check_letters
 from edgetts.selection.answers.code_blocks import check_language
@@ -52,10 +52,9 @@ class AnswerFormat:
 
     def __post_init__(self) -> None:
         if self.name not in get_args(FormatName):
-            near = difflib.get_close_matches(str(self.name).casefold(), get_args(FormatName), n=1)
             raise InvalidInput(
                 f"There is no answer format {self.name!r}.",
-                hint=f"Did you mean {near[0]!r}?" if near else _KNOWN,
+                hint=near_miss(self.name, get_args(FormatName), _KNOWN),
             )
         if self.name == "regex":
             compile_pattern(self.option)

@@ -5,7 +5,6 @@ More is surer, for every signal. What a value is worth is found by calibration.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.selection.aggregation.votes import Aggregator, Tally, Vote
 from edgetts.selection.need import Need
 
@@ -94,11 +94,7 @@ def share_by(aggregator: Aggregator) -> Signal:
 def signal(name: str) -> Signal:
     """Return a signal by its name. Errors: InvalidInput for one that is not there."""
     if name not in SIGNALS:
-        near = difflib.get_close_matches(str(name), SIGNALS, n=1)
-        known = f"Known are: {', '.join(SIGNALS)}."
-        raise InvalidInput(
-            f"There is no signal {name!r}.", hint=f"Did you mean {near[0]!r}?" if near else known
-        )
+        raise InvalidInput(f"There is no signal {name!r}.", hint=near_miss(name, SIGNALS))
     return SIGNALS[name]
 
 

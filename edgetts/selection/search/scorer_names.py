@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.selection.search.scorers import LogProbScore, Product, SelfEvaluation, VerifierScore
 from edgetts.selection.search.tree import Scorer
 from edgetts.selection.verification.verifier import Verifier
@@ -30,10 +30,5 @@ def make_scorer(name: str, verifier: Verifier | None = None) -> Scorer:
             raise InvalidInput("The scorer 'verifier' needs a verifier.", hint="Name one with --verify.")
         return VerifierScore(verifier)
     if name not in SCORERS:
-        known = (*SCORERS, "verifier")
-        near = difflib.get_close_matches(name, known, n=1)
-        raise InvalidInput(
-            f"There is no scorer {name!r}.",
-            hint=f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}.",
-        )
+        raise InvalidInput(f"There is no scorer {name!r}.", hint=near_miss(name, (*SCORERS, "verifier")))
     return SCORERS[name][1]()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 
 LONGEST_STEP = 512
 """Tokens after which a step ends wherever it is, unless the splitter says otherwise."""
@@ -65,10 +65,9 @@ class StepSplitter:
 
     def __post_init__(self) -> None:
         if self.rule not in get_args(StepRule):
-            near = difflib.get_close_matches(str(self.rule).casefold(), get_args(StepRule), n=1)
             raise InvalidInput(
                 f"There is no rule {self.rule!r} for where a step ends.",
-                hint=f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(get_args(StepRule))}.",
+                hint=near_miss(self.rule, get_args(StepRule)),
             )
         for name, least in (("size", 1), ("shortest", 0), ("longest", 1)):
             if getattr(self, name) < least:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.stopping.any_of import AnyOf, NeverStop
 from edgetts.selection.stopping.certaindex import Certaindex
@@ -77,11 +77,7 @@ def make_pruning(spec: str) -> Pruning:
 def _make(known: Mapping[str, type[Any]], kind: str, spec: str, extra: Mapping[str, Any]) -> object:
     name, colon, settings = spec.strip().partition(":")
     if name not in known:
-        near = difflib.get_close_matches(name.casefold(), known, n=1)
-        raise InvalidInput(
-            f"There is no {kind} {name!r}.",
-            hint=f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}.",
-        )
+        raise InvalidInput(f"There is no {kind} {name!r}.", hint=near_miss(name, known))
     if colon and not settings.strip():
         raise InvalidInput(f"The {kind} {name!r} has a colon and no settings.", hint=f"Write {name!r} alone.")
     cls = known[name]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 
 
 def spell(name: str, rule: Any) -> str:
@@ -36,10 +36,8 @@ def read_settings(name: str, cls: type[Any], text: str) -> dict[str, float | int
             key, value = next(iter(known)), key
         key = key.strip().replace("-", "_")
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
             raise InvalidInput(
-                f"{name!r} has no setting {key!r}.",
-                hint=f"Did you mean {near[0]!r}?" if near else _usage(name, known),
+                f"{name!r} has no setting {key!r}.", hint=near_miss(key, known, _usage(name, known))
             )
         if key in found:
             raise InvalidInput(f"{name!r} is given {key} twice.", hint=_usage(name, known))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import typing
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.selection.aggregation import make_aggregator
 from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.need import Need
@@ -63,7 +63,7 @@ def make_strategy(
                 f"The strategy {name!r} has no setting {key!r}."
                 if equals
                 else f"The setting {key!r} of the strategy {name!r} has no value.",
-                hint=_suggest(key, sorted(known)) if known else "It has none.",
+                hint=near_miss(key, sorted(known)) if known else "It has none.",
             )
         if key in given:
             raise InvalidInput(f"The setting {key!r} of the strategy {name!r} is given twice.")
@@ -96,7 +96,7 @@ def _find(name: str) -> Any:
     for entry in entry_points(group=ENTRY_POINTS):
         if entry.name.replace("-", "_") == name:
             return _load(entry)
-    raise InvalidInput(f"There is no strategy {name!r}.", hint=_suggest(name, strategy_names()))
+    raise InvalidInput(f"There is no strategy {name!r}.", hint=near_miss(name, strategy_names()))
 
 
 def _load(entry: EntryPoint) -> Any:
@@ -136,8 +136,3 @@ def _setting(kind: Any, strategy: str, key: str, value: str, verifier: Verifier 
         raise InvalidInput(
             f"The setting {key!r} of the strategy {strategy!r} is {value!r}, but it must be {wanted[hint]}."
         ) from None
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
 from edgetts.selection.verification.verifier import EXACT, ErrorRates, Verifier
 
 MAX_FILE_BYTES = 1 << 20
@@ -43,13 +43,8 @@ def _one(spec: str, unconfined: bool) -> Verifier:
     name, colon, argument = spec.partition(":")
     name = name.strip()
     if name not in _NAMES:
-        near = difflib.get_close_matches(name.casefold(), _NAMES, n=1)
-        raise InvalidInput(
-            f"There is no verifier {name!r}.",
-            hint=f"Did you mean {near[0]!r}?"
-            if near
-            else f"Known are: {', '.join(_FORMS[n] for n in _NAMES)}.",
-        )
+        forms = f"There are: {', '.join(_FORMS[n] for n in _NAMES)}."
+        raise InvalidInput(f"There is no verifier {name!r}.", hint=near_miss(name, _NAMES, forms))
     if (name in _ARGUMENTS) != bool(argument):
         if name in _ARGUMENTS:
             raise InvalidInput(
