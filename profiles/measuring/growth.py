@@ -28,7 +28,7 @@ _DEVIATIONS = 2.0
 @dataclass(frozen=True, slots=True)
 class Growth:
     """Seconds a pass takes longer for every token more of each branch. steady: False where the device changed its
-    speed meanwhile, so that nothing can be told.
+    speed meanwhile, so that it is rough.
     """
 
     seconds: float
@@ -76,9 +76,8 @@ def measure_growth(
     if len(sides) < 2 or not longer:
         return None
     now = Curve(usual.past, sides[0].rounds + sides[1].rounds)
-    if _faster(sides[0], sides[1]) != 1.0:
-        return Growth(0.0, steady=False)
-    return Growth(fit_growth(now, longer) * _faster(usual, now), steady=True)
+    steady = _faster(sides[0], sides[1]) == 1.0
+    return Growth(fit_growth(now, longer) * _faster(usual, now), steady)
 
 
 def fit_growth(base: Curve, longer: Sequence[Curve]) -> float:
