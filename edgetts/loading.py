@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgetts.bundle import TOKENIZER, WEIGHTS, TrustRecord, read_manifest
+from edgetts.bundle import TOKENIZER, WEIGHTS, Manifest, TrustRecord, read_manifest
 from edgetts.chat import ChatTemplate
 from edgetts.control.planning.choice import lone_gain
 from edgetts.decoding.guessers import Guessers
@@ -214,6 +214,8 @@ class _Form:
     stored: SpeedProfile | None
     open: Callable[[], Session]
     guessers: Guessers | None
+    weights: Callable[[], float]
+    """Return the bytes that a pass reads."""
     chooses_prompts: bool = False
     """Whether how long prompts are read is left to what was measured."""
 
@@ -229,7 +231,8 @@ class _Opened:
 def _bundle_form(
     bundle: Path, trust: TrustRecord | None, options: dict[str, Any], store: ProfileStore | None
 ) -> _Form:
-    facts = facts_of("onnx", read_manifest(bundle).files[WEIGHTS], options)
+    manifest = read_manifest(bundle)
+    facts = facts_of("onnx", manifest.files[WEIGHTS], options)
     stored = _stored(facts, store)
     settings = _with_best_threads(options, stored)
     return _Form(
@@ -238,6 +241,7 @@ def _bundle_form(
         stored,
         lambda: open_session("onnx", bundle, trust=trust, **settings),
         open_guessers(bundle, settings.get("threads")),
+        lambda: _weights(manifest),
         "long_prompt" not in options,
     )
 
@@ -253,7 +257,7 @@ def _gguf_form(gguf: Gguf, options: dict[str, Any], store: ProfileStore | None) 
             gguf.remember_it_loads()
         return session
 
-    return _Form("llamacpp", facts, stored, opened, None)
+    return _Form("llamacpp", facts, stored, opened, None, lambda: gguf.file.stat().st_size)
 
 
 def facts_of(runtime: str, weights: str, options: Mapping[str, Any]) -> dict[str, str]:
@@ -325,12 +329,20 @@ def _open_fastest(
     return _Opened(first, session, known[first.runtime], others)
 
 
+def _weights(manifest: Manifest) -> float:
+    from edgetts.profiles.roofline import shape_of  # on first use only
+
+    return shape_of(manifest).weights
+
+
 def _measured(form: _Form) -> tuple[tuple[_Form, Session], SpeedProfile]:
+    from edgetts.profiles.measuring.growth import derived_growth  # on first use only
+
     began = time.perf_counter()
     session = form.open()
     opening = time.perf_counter() - began
     try:
-        times = measure_steps(session)
+        times = derived_growth(measure_steps(session), session.info.bytes_per_token, form.weights())
     except BaseException:
         session.close()
         raise

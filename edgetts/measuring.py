@@ -21,6 +21,7 @@ from edgetts.profiles.devices import device_here
 from edgetts.profiles.fingerprint import mark_of
 from edgetts.profiles.measuring.subject import Instruments, Subject
 from edgetts.profiles.measuring.threads import counts
+from edgetts.profiles.roofline import shape_of
 from edgetts.runtimes import RUNTIMES, open_guessers, open_session
 from edgetts.runtimes.hardware import cores_busy_elsewhere, physical_cores
 from edgetts.store.ggufs import Gguf
@@ -123,6 +124,7 @@ def _of_bundle(bundle: Path, trust: TrustRecord | None, options: dict[str, Any])
         options,
         opened,
         prompts,
+        weights=shape_of(manifest).weights,
         guessers=lambda threads: open_guessers(bundle, threads or options.get("threads")),
     )
 
@@ -138,19 +140,20 @@ def _of_gguf(gguf: Gguf, options: dict[str, Any]) -> Subject:
     def prompts() -> list[list[int]]:
         return _prompts(Tokenizer.load(gguf.tokenizer, gguf.facts()))
 
-    return _subject("llamacpp", gguf.name, gguf.identity, options, opened, prompts)
+    size = gguf.file.stat().st_size
+    return _subject("llamacpp", gguf.name, gguf.identity, options, opened, prompts, weights=size)
 
 
 def _subject(
     runtime: str,
     model: str,
-    weights: str,
+    identity: str,
     options: dict[str, Any],
     opened: Callable[[int | None], Session],
     prompts: Callable[[], list[list[int]]],
     **more: Any,
 ) -> Subject:
-    facts = facts_of(runtime, weights, options)
+    facts = facts_of(runtime, identity, options)
     usual = options.get("threads") or physical_cores()
     return Subject(
         mark=mark_of(facts),

@@ -15,6 +15,7 @@ from edgetts.decoding.session import Cancelled, Capabilities
 from edgetts.errors import EdgettsError, RuntimeFailure
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.measuring.calibration import Calibrated, calibrate
+from edgetts.profiles.measuring.growth import derived_growth
 from edgetts.profiles.measuring.passes import WIDTHS
 from edgetts.profiles.reading import read_speed
 from edgetts.profiles.speed import Scope
@@ -254,6 +255,16 @@ def test_a_full_calibration_of_a_large_model_may_take_longer_and_says_so() -> No
     assert 180 < promised < 1200
     assert device.elapsed < promised * 1.1
     assert found.profile.times.widths == WIDTHS
+
+
+def test_where_long_texts_are_not_timed_a_cache_is_as_slow_to_read_as_weights() -> None:
+    times = StepTimes((1, 2), (0.01, 0.015), 100.0, "measured", "2026-01-01")
+    derived = derived_growth(times, bytes_per_token=40_000, weights=80e6)
+    assert derived.growth == pytest.approx(5e-6)
+    assert derived.at(2, 1000 + times.past) == pytest.approx(0.015 + 2 * 1000 * 5e-6)
+    assert derived_growth(times, 40_000, 0.0) == times
+    measured = replace(times, growth=1e-6)
+    assert derived_growth(measured, 40_000, 80e6) == measured
 
 
 def test_a_busy_device_is_refused() -> None:

@@ -9,7 +9,7 @@ from edgetts.decoding.session import Cancelled, Session
 from edgetts.errors import EdgettsError
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.figure import Figure
-from edgetts.profiles.measuring.growth import measure_growth
+from edgetts.profiles.measuring.growth import derived_growth, measure_growth
 from edgetts.profiles.measuring.guessing import time_guessing
 from edgetts.profiles.measuring.memory import measure_memory
 from edgetts.profiles.measuring.opening import Opened, open_fastest
@@ -218,6 +218,8 @@ class _Run:
             past=curve.past,
             spread=settled.spread,
         )
+        # Until long texts are timed.
+        times = derived_growth(times, opened.session.info.bytes_per_token, subject.weights)
         paces = sorted((number, pace.plain) for number, pace in opened.paces.items() if pace.plain > 0)
         return SpeedProfile(
             subject.mark,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgetts.decoding.session import Session
 from edgetts.profiles.curves import StepTimes
@@ -78,6 +78,16 @@ def measure_growth(
     now = Curve(usual.past, sides[0].rounds + sides[1].rounds)
     steady = _faster(sides[0], sides[1]) == 1.0
     return Growth(fit_growth(now, longer) * _faster(usual, now), steady)
+
+
+def derived_growth(times: StepTimes, bytes_per_token: int, weights: float) -> StepTimes:
+    """Return a curve that grows with context as if a cache were read as fast as weights are; one that was measured stays.
+
+    weights: bytes that a pass reads, 0 where nobody knows. A pass of one branch reads little else, so that its time tells the bandwidth.
+    """
+    if times.growth or weights <= 0:
+        return times
+    return replace(times, growth=bytes_per_token * times.at(1) / weights)
 
 
 def fit_growth(base: Curve, longer: Sequence[Curve]) -> float:

@@ -16,7 +16,8 @@ class Subject:
 
     open: opens a session, with a number of threads; None is the runtime's own choice, `usual` of them. others:
     numbers worth a try, the most telling first; none where the user named one. guessers: those of the model, for so
-    many threads. prompts: token ids to guess on, made when they are needed.
+    many threads. prompts: token ids to guess on, made when they are needed. weights: bytes that a pass reads, 0 where
+    nobody knows.
     """
 
     mark: str
@@ -29,6 +30,7 @@ class Subject:
     others: tuple[int, ...] = ()
     guessers: Callable[[int | None], Guessers | None] = lambda threads: None
     prompts: Callable[[], Sequence[Sequence[int]]] = tuple
+    weights: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
