@@ -20,6 +20,7 @@ from edgetts.answering.planning import (
     Posed,
     SuccessFinder,
     choose,
+    drawn_key,
     length_key,
     request_for,
 )
@@ -296,7 +297,7 @@ class Engine:
         noting = None if self._uses is None else Noting(self._uses, host, posed.terms.state)
         if noting is not None:
             cost.observer = noting.observe
-        return self._concluding(question, key, noting)
+        return self._concluding(question, key, drawn_key(posed.wishes, posed.choosing), noting)
 
     def plan(self, prompt: Prompt, **asked: Any) -> Plan:
         """Return the plan that `answer` would begin with, with everything that it was chosen among; compute nothing.
@@ -385,13 +386,14 @@ class Engine:
             drift=host.drift,
         )
 
-    def _concluding(self, question: Question, key: str, noting: Noting | None) -> Iterator[Event]:
+    def _concluding(self, question: Question, key: str, kind: str, noting: Noting | None) -> Iterator[Event]:
         """Compute; learn from the samples that a limit cut, and add what was decided to the answer."""
         for event in compute(question):
             if isinstance(event, Finished):
                 answer = event.answer
                 cut = [len(sample.tokens) for sample in answer.samples if not sample.complete]
                 self._knowledge.learn(key, cut, ended=False)
+                self._knowledge.learn_drawn(kind, answer)
                 if noting is not None:
                     noting.write(answer)
                 event = Finished(replace(answer, decisions=tuple(question.controller.decisions)))

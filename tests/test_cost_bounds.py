@@ -242,3 +242,21 @@ def test_of_a_deadline_and_a_cap_the_first_to_come_ends_it() -> None:
     assert (answers.stop, answers.took <= 3.0) == ("deadline", True)
     answers.answer(Budget(seconds=1e6, joules=60.0, samples=16))
     assert (answers.stop, answers.took <= 3.0) == ("joules", True)
+
+
+def test_what_each_width_is_off_by_is_learned_though_the_device_changes_its_speed() -> None:
+    rng = random.Random(1)
+    off = {1: 0.9, 2: 0.95, 4: 1.0, 8: 1.05, 16: 1.1}
+    now = 0.0
+    drift = Drift(0.1, lambda: now)
+    for answer in range(60):
+        trail = drift.begin()
+        load = 1.4 if answer // 10 % 2 else 1.0
+        # Samples end one after another, so that passes get narrower.
+        for width in sorted(off, reverse=True)[rng.randrange(len(off)) :]:
+            for _ in range(rng.randrange(10, 80)):
+                seconds = 0.01 * width * off[width] * load * rng.lognormvariate(0, 0.08)
+                now += seconds
+                drift.observe(width, seconds, 0.01 * width, trail)
+    for width, factor in off.items():
+        assert drift.shape(width) / drift.shape(4) == pytest.approx(factor, abs=0.06)

@@ -10,6 +10,7 @@ from edgetts.answering.adapting import ProgressFinder
 from edgetts.answering.choosing import Choosing
 from edgetts.budget import Budget
 from edgetts.chat import Message
+from edgetts.control.cost.drawn import Drawn
 from edgetts.control.cost.drift import Drift
 from edgetts.control.cost.lengths import LengthBook, Lengths
 from edgetts.control.cost.model import CostModel
@@ -24,7 +25,7 @@ from edgetts.energy.budgets import default_budget
 from edgetts.errors import InvalidInput, PromptTooLong
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.device import DeviceProfile, PowerDraw, PowerMode, PowerState
-from edgetts.types import SPREAD_TEMPERATURE, DecodeParams, Plan, SamplingParams
+from edgetts.types import SPREAD_TEMPERATURE, Answer, DecodeParams, Plan, SamplingParams
 
 if TYPE_CHECKING:
     from edgetts.control.success.figures import Drawing
@@ -140,6 +141,7 @@ class Knowledge:
     success: SuccessFinder | None = None
     progress: ProgressFinder | None = None
     lengths: LengthBook = field(default_factory=LengthBook)
+    drawn: Drawn = field(default_factory=Drawn)
     state: Callable[[], Power] | None = None
 
     def terms(self, wishes: Wishes, *, abstains: bool) -> Terms:
@@ -206,6 +208,11 @@ class Knowledge:
         matrix = success.matrix(approach) if isinstance(success, HasMatrix) else None
         return Asked(approach, prompt, law, heats or (SPREAD_TEMPERATURE,), caps, matrix)
 
+    def learn_drawn(self, kind: str, answer: Answer) -> None:
+        """Take in how much of what was planned an answer drew. One that a limit ended says nothing."""
+        if answer.stop_reason in ("complete", "decided"):
+            self.drawn.observe(kind, len(answer.samples), answer.plan.samples)
+
     def learn(self, key: str, lengths: Sequence[int], *, ended: bool) -> None:
         """Take in how long samples got. ended: the model ended them, rather than a limit."""
         for tokens in lengths:
@@ -221,6 +228,11 @@ def drawings_of(success: SuccessModel | None) -> Sequence[Drawing]:
 def length_key(wishes: Wishes, approach: str) -> str:
     """Return the kind of question, whose samples have lengths alike."""
     return f"{wishes.task or wishes.answer_format}/{approach}"
+
+
+def drawn_key(wishes: Wishes, choosing: Choosing) -> str:
+    """Return the kind of question and strategy that draw alike."""
+    return f"{wishes.task or wishes.answer_format}/{choosing.strategy!r}"
 
 
 def way_of(choosing: Choosing) -> Way:
@@ -252,7 +264,8 @@ def way_of(choosing: Choosing) -> Way:
 class Posed:
     """A question before it is planned: what is asked, by what means, within what, and each way of asking the model.
 
-    prompts: tokens, by approach.
+    prompts: tokens, by approach. expected: the share of the planned samples that is drawn of such questions; None where
+    that is not known.
     """
 
     messages: Sequence[Message]
@@ -262,6 +275,7 @@ class Posed:
     success: SuccessModel | None
     approaches: tuple[Asked, ...]
     prompts: Mapping[Approach, Sequence[int]]
+    expected: float | None = None
 
     def narrowed(self, plan: Plan) -> Posed:
         """Return the question with the one way of asking that a plan takes."""
@@ -299,7 +313,7 @@ def request_for(posed: Posed, place: Place, memory_free: int) -> Request:
         gain=gain,
         tokens_per_pass=_TOKENS_PER_PASS if drafts else 1.0,
         opening=place.opening,
-        ways=(way_of(choosing),),
+        ways=(replace(way_of(choosing), expected=posed.expected),),
         named=choosing.named,
         free=terms.free,
         up_to=MAX_SAMPLES if choosing.named else terms.up_to,

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgetts.answering.adapting import adapted
 from edgetts.answering.approaches import Asking
 from edgetts.answering.choosing import Choosing
-from edgetts.answering.planning import Knowledge, Posed, Wishes, drawings_of
+from edgetts.answering.planning import Knowledge, Posed, Wishes, drawings_of, drawn_key
 from edgetts.answering.resolving import resolve
 from edgetts.budget import Budget
 from edgetts.chat import Message
@@ -86,7 +86,8 @@ def _gather(
         ways.append("direct")
     prompts = {way: asking.encode(messages, way) for way in ways}
     approaches = tuple(knowledge.asked(way, len(tokens), wishes, success) for way, tokens in prompts.items())
-    return Posed(messages, wishes, choosing, terms, success, approaches, prompts)
+    expected = knowledge.drawn.share(drawn_key(wishes, choosing))
+    return Posed(messages, wishes, choosing, terms, success, approaches, prompts, expected)
 
 
 def _messages(prompt: Prompt, system: str | None) -> list[Message]:

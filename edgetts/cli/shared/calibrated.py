@@ -28,8 +28,13 @@ def show_calibrated(found: Calibrated) -> None:
 
 
 def _missing(found: Calibrated) -> list[tuple[str, str]]:
-    names = {"longer": "longer texts"}
-    return [(names.get(part, part), f"not measured: {why}") for part, why in found.missing.items()]
+    said = []
+    for part, why in sorted(found.missing.items(), key=lambda one: one[0] != "longer"):
+        if part == "longer" and found.profile.times.growth:
+            said.append(("", f"reckoned from the speed of weights, not measured: {why}"))
+        else:
+            said.append(({"longer": "longer texts"}.get(part, part), f"not measured: {why}"))
+    return said
 
 
 def _rows(profile: SpeedProfile) -> list[tuple[str, str]]:
@@ -43,14 +48,6 @@ def _rows(profile: SpeedProfile) -> list[tuple[str, str]]:
         ("spread", f"± {times.spread:.0%} of a single pass, at {times.past} tokens a branch"),
         ("opening", f"{times.opening:.1f} s"),
     ]
-    if times.growth:
-        share = 1000 * times.growth / times.at(1)
-        rows.append(
-            (
-                "longer texts",
-                f"{times.growth * 1e6:.2f} µs more a token and branch: {share:+.0%} at 1,000 tokens, one at a time",
-            )
-        )
     if times.prompts:
         read = ", ".join(f"{tokens} in {seconds:.2f} s" for tokens, seconds in times.prompts)
         rows.append(("prompts", f"{times.prefill_rate:.0f} tokens/s ({read})"))
@@ -80,6 +77,14 @@ def _rows(profile: SpeedProfile) -> list[tuple[str, str]]:
             (
                 "power",
                 f"{power.idle_watts.value:.1f} W idle, {power.busy_watts.value:.1f} W busy ({power.busy_watts.source})",
+            )
+        )
+    if times.growth:
+        share = 1000 * times.growth / times.at(1)
+        rows.append(
+            (
+                "longer texts",
+                f"{times.growth * 1e6:.2f} µs more a token and branch: {share:+.0%} at 1,000 tokens, one at a time",
             )
         )
     return rows

@@ -35,8 +35,12 @@ _HALF_LIFE = 60.0
 _FRESH = 0.95
 _USUAL_WEIGHT = 20.0
 _USUAL_MOST = 2000.0
-_SHAPES = 48
-_SHAPE_WEIGHT = 12
+# Changes of width that are remembered, and how many weigh as much as the curve.
+_SHAPES = 32
+_SHAPE_WEIGHT = 4
+# Passes after a change that are compared with those before it, but for the first, which may allocate; and how old those may be.
+_AFTER_CHANGE = 12
+_CHANGE_SECONDS = 20.0
 _BLOCKS = (8, 32)
 _ANSWERS = 32
 _LEAST_PASSES = 12
@@ -72,6 +76,10 @@ class Drift:
         self._count = _USUAL_WEIGHT
         self._shapes: dict[int, deque[float]] = {}
         self._shape: dict[int, float] = {}
+        # The width that is being run, the level before it (None where that was long ago, or told already), and passes since.
+        self._width = 0
+        self._before: float | None = None
+        self._run: list[float] = []
         self._relative = AdaptiveBound(PASS_MISS / 2, deviation)
         self._absolute = AdaptiveBound(PASS_MISS / 2, deviation)
         # Of blocks of passes: relative to the level at their beginning, and to the curve.
@@ -119,8 +127,10 @@ class Drift:
 
     def _shape_of(self, width: int) -> float:
         if seen := self._shapes.get(width):
-            return 1 + len(seen) / (len(seen) + _SHAPE_WEIGHT) * (statistics.median(seen) - 1)
-        near = [w for w, seen in self._shapes.items() if len(seen) > _SHAPE_WEIGHT]
+            # One may be the device's change of speed; many are not.
+            sure = len(seen) ** 2 / (len(seen) ** 2 + _SHAPE_WEIGHT**2)
+            return 1 + sure * (statistics.median(seen) - 1)
+        near = [w for w, seen in self._shapes.items() if len(seen) >= _SHAPE_WEIGHT]
         below, above = [w for w in near if w < width], [w for w in near if w > width]
         if not below or not above:
             return 1.0
@@ -147,8 +157,7 @@ class Drift:
             if known:
                 self._relative.observe(plain / level)
                 self._note_sum(1, plain, level)
-                self._shapes.setdefault(width, deque(maxlen=_SHAPES)).append(ratio / level)
-                self._shape.clear()
+                self._note_shape(width, ratio, level, now - seconds)
                 if now - seconds - self._at > _HALF_LIFE / 6:
                     # What was observed long ago is worth as much as its age leaves, and soon nothing.
                     self._now.clear()
@@ -162,6 +171,25 @@ class Drift:
             trail.seconds += seconds
             trail.curve += curve * shape
             trail.passes += 1
+
+    def _note_shape(self, width: int, ratio: float, level: float, moment: float) -> None:
+        """Compare passes of a width with those of another one just before: later ones only tell how fast the device is now."""
+        if width != self._width:
+            self._end_run()
+            fresh = moment - self._at < _CHANGE_SECONDS
+            self._width, self._before = width, level if fresh else None
+        if self._before is not None:
+            self._run.append(ratio / self._before)
+            if len(self._run) == _AFTER_CHANGE:
+                self._end_run()
+                self._before = None
+
+    def _end_run(self) -> None:
+        if len(self._run) > 1:
+            seen = self._shapes.setdefault(self._width, deque(maxlen=_SHAPES))
+            seen.append(statistics.median(self._run[1:]))
+            self._shape.clear()
+        self._run = []
 
     def _note_sums(self, plain: float, level: float) -> None:
         self._tail.append((plain, level))
