@@ -16,11 +16,11 @@ from edgetts.control.cost.lengths import Lengths
 from edgetts.control.cost.model import CostModel
 from edgetts.control.planning.candidates import MAX_WIDTH
 from edgetts.control.planning.memory import cache_tokens, longest_cap
-from edgetts.control.planning.mixing import CalibrationMatrix
 from edgetts.control.planning.objective import Objective, priced
 from edgetts.control.planning.planner import make_plan
 from edgetts.control.planning.request import DEFAULT_MAX_TOKENS, MAX_SAMPLES, Asked, Request, Typical, Way
 from edgetts.control.planning.widths import cheap_widths, rounds_for, widths_for
+from edgetts.control.success.mixing import CalibrationMatrix
 from edgetts.control.success.model import Attempt
 from edgetts.errors import InvalidInput, OutOfMemory
 from edgetts.interval import Interval

@@ -16,10 +16,10 @@ from edgetts.control.cost.lengths import LengthBook, Lengths
 from edgetts.control.cost.model import CostModel
 from edgetts.control.cost.work import LengthLaw
 from edgetts.control.planning.choice import best_plan, lone_gain
-from edgetts.control.planning.mixing import HasMatrix
 from edgetts.control.planning.objective import Objective, priced
 from edgetts.control.planning.planner import make_plan
 from edgetts.control.planning.request import MAX_SAMPLES, Asked, Request, Way
+from edgetts.control.success.mixing import HasMatrix
 from edgetts.control.success.model import Approach, SuccessModel
 from edgetts.energy.budgets import default_budget
 from edgetts.errors import InvalidInput, PromptTooLong

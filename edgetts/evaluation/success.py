@@ -7,7 +7,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from edgetts.control.success.figures import Drawing, TaskLengths, VerifierCounts, VoteCurve
+from edgetts.control.success.figures import (
+    MOST_QUESTIONS,
+    ByQuestion,
+    Drawing,
+    TaskLengths,
+    VerifierCounts,
+    VoteCurve,
+    fingerprint,
+)
 from edgetts.control.success.model import Approach
 from edgetts.control.success.profile import SuccessProfile
 from edgetts.errors import InvalidInput
@@ -103,6 +111,7 @@ def fit_success(
         verifiers=() if counts is None else (counts,),
         difficulty=difficulty_of(ballots, samples),
         checks=checks,
+        by_question=_by_question(problems, ballots),
     )
     return SuccessProfile(model or run.model, run.task or "unnamed", form, (drawing,))
 
@@ -125,6 +134,21 @@ def pooled(runs: Sequence[Run]) -> Run:
                 )
     problems = [replace(one, id=f"{at}/{one.id}") for at, run in enumerate(runs) for one in run.problems]
     return first if len(runs) == 1 else replace(first, problems=problems)
+
+
+def _by_question(problems: Sequence[ProblemRecord], ballots: Sequence[Ballot]) -> ByQuestion | None:
+    """Return how often each question was answered rightly; None without greedy samples, or others."""
+    found: dict[int, tuple[float, float]] = {}
+    for problem, ballot in zip(problems, ballots, strict=True):
+        if ballot.greedy is None:
+            return None
+        drawn = [ballot.right[at] for at in ballot.drawn]
+        found.setdefault(
+            fingerprint(problem.question), (float(ballot.right[ballot.greedy]), sum(drawn) / len(drawn))
+        )
+    kept = sorted(found)[:MOST_QUESTIONS]
+    greedy, shares = (tuple(found[one][at] for one in kept) for at in (0, 1))
+    return ByQuestion(tuple(kept), greedy, shares)
 
 
 def _whole(run: Run) -> list[ProblemRecord]:

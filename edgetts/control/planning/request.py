@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgetts.control.cost.work import LengthLaw
-from edgetts.control.planning.mixing import CalibrationMatrix
 from edgetts.control.planning.objective import Objective
+from edgetts.control.success.mixing import CalibrationMatrix
 from edgetts.control.success.model import Approach, SuccessModel
 from edgetts.types import SPREAD_TEMPERATURE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from edgetts.control.success.coverage import CoverageLaw
@@ -10,6 +11,8 @@ from edgetts.control.success.interpolation import step
 from edgetts.control.success.model import Approach
 from edgetts.interval import Interval
 
+MOST_QUESTIONS = 4096
+"""Of which it is kept how often each was answered rightly."""
 Knots = tuple[tuple[float, float], ...]
 
 
@@ -114,6 +117,23 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class ByQuestion:
+    """How often each question was answered rightly, so that drawings of the same questions can be mixed.
+
+    questions: `fingerprint` of their texts, rising. greedy: of the greedy sample, 1 or 0; drawn: share of the others.
+    """
+
+    questions: tuple[int, ...]
+    greedy: tuple[float, ...]
+    drawn: tuple[float, ...]
+
+
+def fingerprint(question: str) -> int:
+    """Return a number that tells questions apart and tells nothing of their text; 48 bits."""
+    return int(hashlib.sha256(question.encode(errors="surrogateescape")).hexdigest()[:12], 16)
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """Everything known of one approach and temperature. samples: of each question, at most `cap` tokens each.
 
@@ -136,3 +156,4 @@ class Drawing:
     verifiers: tuple[VerifierCounts, ...] = ()
     difficulty: Difficulty | None = None
     checks: tuple[Check, ...] = ()
+    by_question: ByQuestion | None = None

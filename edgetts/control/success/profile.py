@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 
 from edgetts.control.success.figures import Drawing, VoteCurve
 from edgetts.control.success.interpolation import between, widened
-from edgetts.control.success.model import Attempt
+from edgetts.control.success.mixing import CalibrationMatrix
+from edgetts.control.success.model import Approach, Attempt
 from edgetts.interval import Interval
 
 EXACT = "exact"
 """In place of a verifier's name: one that passes what is right and nothing else, so that one right sample is enough."""
+LEAST_SHARED = 20
+"""Questions that two temperatures must both have been asked, for one to be chosen by them."""
 NEAREST = 0.25
 """A temperature farther than this from every one that was measured is unknown."""
 _PER_TEMPERATURE = 0.2
@@ -63,6 +66,30 @@ class SuccessProfile:
         """Return both tables in one; where both have a drawing, that of `other` stands."""
         table = {(one.approach, one.temperature): one for one in (*self.drawings, *other.drawings)}
         return replace(other, drawings=tuple(table[key] for key in sorted(table)))
+
+    def matrix(self, approach: Approach) -> CalibrationMatrix | None:
+        """Return which questions each temperature gets right; None where fewer than `LEAST_SHARED` were asked at all of them.
+
+        A single temperature leaves nothing to choose.
+        """
+        found = sorted(
+            ((one.temperature, one.by_question) for one in self.drawings if one.approach == approach),
+            key=lambda pair: pair[0],
+        )
+        tables = [(heat, table) for heat, table in found if heat > 0 and table is not None]
+        if len(tables) < 2:
+            return None
+        shared = sorted(set.intersection(*(set(table.questions) for _, table in tables)))
+        if len(shared) < LEAST_SHARED:
+            return None
+        drawn = [dict(zip(table.questions, table.drawn, strict=True)) for _, table in tables]
+        first = tables[0][1]
+        greedy = dict(zip(first.questions, first.greedy, strict=True))
+        return CalibrationMatrix(
+            tuple(heat for heat, _ in tables),
+            tuple(greedy[one] for one in shared),
+            tuple(tuple(shares[one] for shares in drawn) for one in shared),
+        )
 
     def _drawn(self, attempt: Attempt) -> list[Drawing]:
         return [one for one in self.drawings if one.approach == attempt.approach]

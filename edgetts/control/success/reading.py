@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
 from edgetts.control.success.coverage import CoverageLaw
 from edgetts.control.success.difficulty import FEATURES, Curve, Difficulty
 from edgetts.control.success.figures import (
+    MOST_QUESTIONS,
+    ByQuestion,
     Check,
     Drawing,
     Knots,
@@ -74,12 +77,29 @@ def _drawing(table: Table) -> Drawing:
         difficulty=_difficulty(table.optional_table("difficulty")),
         checks=tuple(_check(one) for one in table.tables("checks", _POINTS)),
     )
+    by_question = table.optional_table("by_question")
+    if by_question is not None:
+        drawing = replace(drawing, by_question=_by_question(by_question))
     table.end()
     if not _rising([(one.verified, one.aggregator, one.cap) for one in drawing.votes]):
         raise table.wrong("votes", "must be in the order of verifier, aggregator and cap, each once")
     if not _rising([(one.samples,) for one in drawing.reliability]):
         raise table.wrong("reliability", "must rise in samples")
     return drawing
+
+
+def _by_question(table: Table) -> ByQuestion:
+    one = ByQuestion(
+        table.wholes("questions", 0, 1 << 48, MOST_QUESTIONS),
+        table.numbers("greedy", 0.0, 1.0, MOST_QUESTIONS),
+        table.numbers("drawn", 0.0, 1.0, MOST_QUESTIONS),
+    )
+    table.end()
+    if not _rising([(question,) for question in one.questions]):
+        raise table.wrong("questions", "must rise")
+    if not len(one.questions) == len(one.greedy) == len(one.drawn):
+        raise table.wrong("drawn", "must have one entry for each of questions, as must greedy")
+    return one
 
 
 def _share(table: Table | None) -> Share | None:
