@@ -50,6 +50,11 @@ class Meter:
         spent = self.energy()
         return None if spent is None else spent.joules
 
+    @property
+    def shared(self) -> bool:
+        """Whether the joules are a share of what several answers spent, which says nothing of the device's power."""
+        return self._spent is not None and self._spent.shared
+
     def tokens_drawn(self, generated: int) -> None:
         """Note that so many tokens are drawn in all; the first call marks the first token."""
         self._generated = generated

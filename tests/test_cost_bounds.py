@@ -260,3 +260,13 @@ def test_what_each_width_is_off_by_is_learned_though_the_device_changes_its_spee
                 drift.observe(width, seconds, 0.01 * width, trail)
     for width, factor in off.items():
         assert drift.shape(width) / drift.shape(4) == pytest.approx(factor, abs=0.06)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_only_an_answer_that_was_alone_teaches_the_watts(shared: bool) -> None:
+    answers = Answers(steady(random.Random(0)), random.Random(1))
+    for _ in range(10):
+        controller = answers.answer(Budget(samples=2), watts=7.0)
+        controller.closed(shared=shared)
+    watts = CostModel(CURVE, answers.drift, power=POWER).watts
+    assert watts == pytest.approx(20.0 if shared else 7.0, rel=0.15)

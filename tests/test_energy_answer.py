@@ -81,3 +81,20 @@ def test_an_answer_that_is_summed_up_is_under_way_no_longer() -> None:
 def test_old_callers_of_usage_need_not_know() -> None:
     required = {f.name for f in dataclasses.fields(Usage) if f.default is dataclasses.MISSING}
     assert not any(name.startswith("joules") for name in required)
+
+
+def test_joules_that_were_shared_are_known_as_such_as_they_tell_of_no_watts() -> None:
+    fake, under_way = FakeMachine(Path("/nonexistent")), UnderWay()
+    make = find_meter(LAPTOP, machine=fake.machine, under_way=under_way)
+    alone = Meter(lambda: fake.now, make())
+    fake.passes(10.0)
+    alone.usage([], None)
+    assert not alone.shared
+    gc.collect()
+    first, second = (Meter(lambda: fake.now, make()) for _ in range(2))
+    fake.passes(10.0)
+    second.usage([], None)
+    gc.collect()
+    fake.passes(10.0)
+    first.usage([], None)
+    assert (first.shared, second.shared) == (True, True)

@@ -139,7 +139,7 @@ def compute(question: Question) -> Iterator[Event]:
         answer = conclude(replace(answer, usage=usage), votes, tally, chosen, choosing)
         if not streams and answer.text:
             yield TextDelta(answer.text, chosen.index)
-    question.controller.closed()
+    question.controller.closed(shared=question.meter.shared)
     if watcher is not None:
         watcher.end(question.clock(), answer, votes)
     yield Finished(answer)

@@ -171,12 +171,16 @@ class Controller:
             self._lengths = self._lengths.given([(tokens, True)])
             self._finishing = None
 
-    def closed(self) -> None:
-        """Take in that the answer was chosen just now: later ones keep the time that takes, and know the watts."""
+    def closed(self, *, shared: bool = False) -> None:
+        """Take in that the answer was chosen just now: later ones keep the time that takes, and know the watts.
+
+        shared: the joules are a share of what several answers spent, so that they tell of no watts.
+        """
         if self._stopped_at is not None:
             self._cost.drift.asides.observe_choice(self._clock() - self._stopped_at)
         if (
-            self._remaining.joules.spent is not None
+            not shared
+            and self._remaining.joules.spent is not None
             and (metered := self._remaining.joules.metered) is not None
         ):
             self._cost.observe_joules(*metered)

@@ -21,8 +21,8 @@ from edgetts.energy.meter import Energy
 class Account:
     """What one answer was charged of one counter.
 
-    weight: its share now. turns: how much that changed in all; every change is an edge of a stretch. trouble: why
-    the counter cannot tell of this answer, if so.
+    weight: its share now. turns: how much that changed in all; every change is an edge of a stretch. shared: whether it
+    was ever less than all. trouble: why the counter cannot tell of this answer, if so.
     """
 
     joules: float = 0.0
@@ -31,6 +31,7 @@ class Account:
     edge: float = 0.0
     weight: float = 0.0
     turns: float = 0.0
+    shared: bool = False
     trouble: str = ""
 
     def charge(self, before: Count, now: Count, weight: float) -> None:
@@ -40,6 +41,7 @@ class Account:
         self.edge = max(self.edge, before.edge, now.edge)
         self.turns += abs(weight - self.weight)
         self.weight = weight
+        self.shared = self.shared or weight < 1
 
     @property
     def bounds(self) -> tuple[float, float, float]:
@@ -144,5 +146,5 @@ class AnswerMeter:
             low, joules, high = map(max, self._least, account.bounds)
             self._least = low, joules, high
             source = counter.source + (f" (not by {'; nor by '.join(failed)})" if failed else "")
-            return Energy(joules, low, high, source, counter.provenance)
+            return Energy(joules, low, high, source, counter.provenance, account.shared)
         return None

@@ -12,7 +12,7 @@ class Energy:
     """Joules spent since a meter was started, with bounds for what it may have missed or charged too much.
 
     source: what was read, such as "rapl" or "laptop-x86's watts by processor time". provenance: "measured" where a
-    counter or a battery was read, else "modelled".
+    counter or a battery was read, else "modelled". shared: it is a share of what was counted while others were under way too.
     """
 
     joules: float
@@ -20,6 +20,7 @@ class Energy:
     high: float
     source: str
     provenance: Literal["measured", "modelled"]
+    shared: bool = False
 
     @property
     def stated(self) -> str:
