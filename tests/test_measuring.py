@@ -330,7 +330,7 @@ def test_branches_that_do_not_fit_the_memory_are_not_made() -> None:
 
 def test_interrupted_before_there_is_a_curve_keeps_nothing() -> None:
     device = Device()
-    device.after_pass = lambda passes: device.cancel.request() if passes == 120 else None
+    device.after_pass = lambda passes: device.cancel.request() if passes == 80 else None
     with pytest.raises(Cancelled):
         calibrated(device)
     assert device.sessions

@@ -11,7 +11,7 @@ from edgetts.profiles.measuring.timing import Deadline, SteadyClock
 Part = Literal["threads", "idle", "passes", "prompts", "longer", "memory", "guessing", "sustained"]
 
 _SECONDS: Mapping[str, Mapping[Part, float]] = {
-    "quick": {"threads": 4.0, "passes": 4.5, "prompts": 2.5, "longer": 2.0, "memory": 0.5, "guessing": 3.0},
+    "quick": {"threads": 3.0, "passes": 4.5, "prompts": 2.0, "longer": 4.5, "memory": 0.5, "guessing": 2.0},
     "full": {
         "threads": 14.0,
         "idle": 8.0,
