@@ -16,7 +16,6 @@ from edgetts.control.decisions import Decision, DecisionKind
 from edgetts.control.planning.planner import make_plan
 from edgetts.control.planning.request import Request
 from edgetts.control.remaining import Remaining
-from edgetts.selection.stopping.effort import Effort
 from edgetts.types import FinishReason, Plan, StopReason
 
 # Passes between two looks at whether the running samples can still end in time.
@@ -96,7 +95,7 @@ class Controller:
         return self._remaining.deadline
 
     @property
-    def effort(self) -> Effort:
+    def effort(self) -> SideBySide:
         """What more samples take, by the plan in force and what is known now."""
         past = self._past or self._prompt
         return SideBySide(

@@ -16,7 +16,7 @@ _AGES = 16
 
 
 class SideBySide:
-    """The effort of ending samples, in passes over one alone. A `selection.stopping.effort.Effort`.
+    """The effort of ending samples, in passes over one alone. What strategies call an effort.
 
     lengths: how long samples get, at most `cap` tokens. seconds: of a pass, by its width from 1 on; more samples than
     that run in turns.
