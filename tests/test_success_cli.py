@@ -15,6 +15,7 @@ from fakes_engine import ScriptedSession, scripted_engine, tiny_engine_bundle, t
 from success_cases import simulated_run
 
 from edgetts.answering.adapting import find_progress
+from edgetts.bundle import read_manifest
 from edgetts.cli import INTERRUPTED, main
 from edgetts.cli.shared.calibrating import calibrate_task, fit_record
 from edgetts.control.success.model import Attempt
@@ -221,3 +222,13 @@ def test_a_record_of_an_unnamed_model_needs_a_name(home: Path, tmp_path: Path) -
     with pytest.raises(InvalidInput, match="--model"):
         fit_record(path, home=home)
     assert fit_record(path, home=home, model="tiny").model == "tiny"
+
+
+def test_a_model_named_by_its_directory_is_kept_by_its_own_name(
+    home: Path, tmp_path: Path, tiny_engine_bundle: Path
+) -> None:
+    path = tmp_path / "record.jsonl"
+    write_run(path, simulated_run(12, 4))
+    fitted = fit_record(path, home=home, model=str(tiny_engine_bundle))
+    assert fitted.model == read_manifest(tiny_engine_bundle).name
+    assert find_success(home, fitted.model, task="sums") == fitted

@@ -119,6 +119,7 @@ def fit_record(
     date. Returns the whole table of the model and task, with what was measured before at other temperatures.
     Errors: InvalidInput, StorageError.
     """
+    from edgetts.bundle import read_manifest
     from edgetts.control.success.store import keep_success, progress_path
     from edgetts.evaluation.loading import load_run
     from edgetts.evaluation.progress import progress_of
@@ -132,6 +133,9 @@ def fit_record(
         raise InvalidInput(
             f"{records[0]} does not say which model it is of.", hint="Name the model with --model."
         )
+    if model is not None and Path(model).is_dir():
+        # As the engine calls it, whatever its directory is called.
+        model = read_manifest(Path(model)).name
     if task is not None:
         run = replace(run, header={**run.header, "task": task})
     conditions = Conditions(approach, temperature, date=today or date.today().isoformat())
