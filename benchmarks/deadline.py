@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from interleave import command, device
+from rows import keep_row, read_rows
 
 import edgetts
 from edgetts.engine import Engine
@@ -63,12 +64,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="JSONL; appended to")
     parser.add_argument("--joules", action="store_true", help="cap energy rather than time")
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    if options.out is not None and options.out.exists():
-        # The last line may be half a line.
-        rows = [json.loads(line) for line in options.out.read_text(encoding="utf-8").split("\n")[:-1]]
-        if any(row["joules"] != options.joules for row in rows):
-            raise SystemExit(f"{options.out} holds rows of the other kind of cap.")
+    rows = read_rows(options.out)
+    if any(row["joules"] != options.joules for row in rows):
+        raise SystemExit(f"{options.out} holds rows of the other kind of cap.")
     if len(rows) < options.runs:
         _measure(options, rows)
     if not rows:
@@ -88,9 +86,7 @@ def _measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             for number in range(len(rows), options.runs):
                 row = _run(engine, number, options, busy)
                 rows.append(row)
-                if options.out is not None:
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
+                keep_row(options.out, row)
                 unit = "J" if options.joules else "s"
                 print(
                     f"{number:3d}  cap {row['cap']:6.2f} {unit}  used {row['used']:7.1%}  "

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from interleave import command, device
+from rows import keep_row, read_rows
 
 import edgetts
 from edgetts.engine import Engine
@@ -49,10 +50,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=448)
     parser.add_argument("--out", type=Path, default=None, help="JSONL; appended to")
     options = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    if options.out is not None and options.out.exists():
-        # The last line may be half a line.
-        rows = [json.loads(line) for line in options.out.read_text(encoding="utf-8").split("\n")[:-1]]
+    rows = read_rows(options.out)
     if len(rows) < options.problems:
         try:
             _measure(options, rows)
@@ -85,9 +83,7 @@ def _measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             found = {name: _answer(engine, data, problem, options, asked[name]) for name in turned}
             row = {"number": number, "policies": {name: found[name] for name in names}}
             rows.append(row)
-            if options.out is not None:
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+            keep_row(options.out, row)
             said = "   ".join(
                 f"{'right' if one['right'] else 'wrong'} {one['samples']:2d} samples {one['tokens']:5d} tokens {one['seconds']:5.1f} s"
                 for one in row["policies"].values()

@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 from interleave import PROMPT, command, device
+from rows import keep_row, read_rows
 
 import edgetts
 from edgetts.control.cost.lengths import KnownLengths, LengthBook, Lengths
@@ -56,20 +57,12 @@ def main() -> None:
     parser.add_argument("--idle-watts", type=float, default=5.0)
     parser.add_argument("--busy-watts", type=float, default=25.0)
     options = parser.parse_args()
-    rows = _read(options.out)
+    rows = read_rows(options.out)
     if len(rows) < options.runs:
         rows = _measure(options, rows)
     if not rows:
         raise SystemExit("There are no rows to sum up.")
     _report(options, rows)
-
-
-def _read(path: Path | None) -> list[dict[str, Any]]:
-    if path is None or not path.exists():
-        return []
-    # The last line may be half a line.
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
 
 
 def _measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -84,9 +77,7 @@ def _measure(options: argparse.Namespace, rows: list[dict[str, Any]]) -> list[di
         for number in range(len(rows), options.runs):
             row = _run(engine, number, options.seed, book, power)
             rows.append(row)
-            if options.out is not None:
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+            keep_row(options.out, row)
             said = "  ".join(
                 f"{way} {row[way]['seconds']['value']:6.2f} [{row[way]['seconds']['low']:.2f}, {row[way]['seconds']['high']:.2f}]"
                 for way in WAYS

@@ -41,17 +41,22 @@ def adapted(choosing: Choosing, progress: Progress | None) -> Choosing:
     Where no strategy was named, and samples would vote, the adaptive one takes the vote's place: it was measured that what it goes by
     tells right from wrong. One that was named with a progress of its own keeps it.
     """
-    from edgetts.selection.strategies.adaptive import Adaptive  # few questions need it
+    from edgetts.selection.stopping.progress_default import DEFAULT_PROGRESS  # few questions need it
+    from edgetts.selection.strategies.adaptive import Adaptive
     from edgetts.selection.strategies.self_consistency import SelfConsistency
 
     if progress is None:
         return choosing
     strategy = choosing.strategy
-    if isinstance(strategy, Adaptive) and strategy.progress == Adaptive().progress:
+    if isinstance(strategy, Adaptive) and strategy.progress == DEFAULT_PROGRESS:
         made = replace(strategy, progress=progress)
-        return replace(choosing, strategy=made, scorer=made.scorer)
-    votes = strategy == SelfConsistency() and choosing.scorer is None and choosing.verifier is None
-    if choosing.named or not votes or choosing.calibration is not None:
+    elif not choosing.named and strategy == SelfConsistency() and _votes_alone(choosing):
+        made = Adaptive(progress=progress)
+    else:
         return choosing
-    made = Adaptive(progress=progress)
     return replace(choosing, strategy=made, scorer=made.scorer)
+
+
+def _votes_alone(choosing: Choosing) -> bool:
+    """Whether nothing but the votes decides."""
+    return choosing.scorer is None and choosing.verifier is None and choosing.calibration is None
