@@ -7,6 +7,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -459,6 +461,50 @@ def test_a_wrong_equation_ends_a_sample_once_it_is_computed() -> None:
     assert not ends("3 * 14 = 42, and")
     assert not ends("")
     assert prune.name == "wrong-equation"
+
+
+def test_the_benchmark_replays_a_recording(tmp_path: Path) -> None:
+    rng = random.Random(3)  # noqa: S311
+    lines: list[dict[str, Any]] = [{"kind": "header"}]
+    for index in range(8):
+        samples = []
+        for _ in range(16):
+            length = rng.randrange(20, 60)
+            samples.append(
+                {
+                    "tokens": [rng.randrange(9) for _ in range(length)],
+                    "logprobs": [-rng.random() for _ in range(length)],
+                    "finished": True,
+                    "text": rng.choice([RIGHT, SLIP, LAZY]),
+                }
+            )
+        lines.append({"index": index, "question": QUESTION, "answer": "37", "samples": samples})
+    record = tmp_path / "toy.jsonl"
+    record.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    script = Path(__file__).resolve().parents[1] / "benchmarks" / "policies.py"
+    family = "adaptive:price={x},by=tokens,progress={progress}@16=1e-6,1e-5"
+    run = subprocess.run(
+        [
+            sys.executable,
+            str(script),
+            str(record),
+            "--orders",
+            "2",
+            "--device",
+            "laptop-x86",
+            "--family",
+            family,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+    )
+    assert run.returncode == 0, run.stderr
+    body = json.loads(run.stdout.splitlines()[-1])
+    rows = {name.rpartition(", ")[2]: row for name, row in body["results"]["fixed 16"].items()}
+    assert set(rows) == {"fixed", "tokens", "joules", "at 40%", "as dear"}
+    assert rows["tokens"]["accuracy"]["value"] > rows["fixed"]["accuracy"]["value"]
 
 
 @pytest.mark.parametrize("tokens", [5, 10, 11, 20, 35])
