@@ -12,7 +12,8 @@ A bundle is a directory `NAME.edge/` that holds
     chat_template.jinja  where the model has one
 
 A bundle whose manifest says `graph: concatenating` has of these one segment, model.onnx, as another exporter
-made it: it returns the cache as new tensors, which old and new keys and values are concatenated to.
+made it: it returns the cache as new tensors, which old and new keys and values are concatenated to. One that
+says `graph: static` holds graphs of fixed shapes for NPUs; `edgetts.static_form` says which.
 
 Opening one checks the format, the manifest's own hash and the hash of every file before anything
 of it is used. The large weights file is hashed once per copy: a later opening trusts the result
@@ -33,6 +34,7 @@ from typing import Any, TypeVar
 from edgetts.architecture import Architecture, Sizes
 from edgetts.checksum import sha256_of
 from edgetts.errors import BundleVersionError, ChecksumMismatch, CorruptFile, ModelNotFound, StorageError
+from edgetts.static_form import COMPILED, EMBEDDING, STATIC, StaticNote, static_from_json
 from edgetts.tokenizer import TokenizerFacts
 from edgetts.types import LeavingNote
 
@@ -45,7 +47,8 @@ TOKENIZER = "tokenizer.json"
 EXITS = "exits"
 FUSED, CONCATENATING = "fused", "concatenating"
 _MANIFEST_LIMIT = 64 << 20
-_FILE_NAME = re.compile(r"(exits/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+_FILE_NAME = re.compile(rf"({EXITS}/|{COMPILED}/{_NAME}/)?{_NAME}")
 _SCALARS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
 _Value = TypeVar("_Value")
 
@@ -150,7 +153,9 @@ class Manifest:
     exits: ExitsNote | None = None
     notes: tuple[str, ...] = field(default=())
     graph: str = FUSED
-    """fused: ours, which write the cache in place; concatenating: another exporter's."""
+    """fused: ours, which write the cache in place; concatenating: another exporter's; static: fixed shapes."""
+    static: StaticNote | None = None
+    """Where the graph is static, and only there."""
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -165,6 +170,8 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     body = asdict(manifest)
     if manifest.graph == FUSED:
         del body["graph"]  # so that an edgetts that knows no others reads it
+    if manifest.static is None:
+        del body["static"]
     body["format"] = FORMAT
     text = json.dumps({**body, "sha256": _digest(body)}, indent=1, ensure_ascii=False)
     (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -253,12 +260,13 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
                 f"The manifest of {directory.name} has unknown fields: {', '.join(sorted(unknown))}."
             )
         graph = body.get("graph", FUSED)
-        if graph not in (FUSED, CONCATENATING):
+        if graph not in (FUSED, CONCATENATING, STATIC):
             raise ValueError(f"{graph!r} is no kind of graph")
-        described = Architecture if graph == FUSED else Sizes
+        described = Sizes if graph == CONCATENATING else Architecture
+        architecture = described.from_json(body["architecture"])
         manifest = Manifest(
             name=_of(str, body["name"]),
-            architecture=described.from_json(body["architecture"]),
+            architecture=architecture,
             context=_of(int, body["context"]),
             segments=tuple(_record(Segment, s) for s in body["segments"]),
             quantize=_of(str, body["quantize"]),
@@ -272,6 +280,7 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
             exits=None if body["exits"] is None else exits_from_json(body["exits"]),
             notes=tuple(_of(str, note) for note in _of(list, body["notes"])),
             graph=graph,
+            static=static_from_json(body["static"], architecture.layers) if graph == STATIC else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFile(
@@ -288,7 +297,8 @@ def _manifest(body: dict[str, Any], directory: Path) -> Manifest:
         whole = whole and [s.file for s in manifest.segments] == [MODEL] and manifest.exits is None
     if not whole or not 0 < manifest.context <= manifest.architecture.context:
         raise CorruptFile(f"The manifest of {directory.name} describes no whole model.", hint=_AGAIN)
-    needed = {WEIGHTS, MODEL, TOKENIZER, *(s.file for s in manifest.segments)}
+    needed = {WEIGHTS, TOKENIZER, *(s.file for s in manifest.segments)}
+    needed |= {MODEL} if manifest.static is None else {EMBEDDING, *manifest.static.files}
     if manifest.exits is not None:
         needed |= {note.file for note in manifest.exits.guessers}
     if missing := needed - set(manifest.files):

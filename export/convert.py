@@ -118,7 +118,7 @@ def _write(
             f"The model's context is {arch.context} tokens, so it cannot be exported for {context}."
         )
     context = context or min(arch.context, DEFAULT_CONTEXT)
-    facts = _write_tokenizer(checkpoint, directory)
+    facts = write_tokenizer(checkpoint, directory)
     scheme = make_scheme(quantize, checkpoint, directory / TOKENIZER, lambda share: tell("calibrate", share))
     segments = []
     with WeightsFile(directory) as weights:
@@ -140,7 +140,7 @@ def _write(
         quantize=quantize,
         tensors=notes,
         tokenizer=facts,
-        source=_origin(checkpoint, source),
+        source=origin_of(checkpoint, source),
         licence=licence or checkpoint.licence,
         made_by={
             "edgetts": version("edgetts"),
@@ -159,7 +159,8 @@ def _write(
         install_shipped(directory, manifest, shipped)
 
 
-def _write_tokenizer(checkpoint: Checkpoint, directory: Path) -> TokenizerFacts:
+def write_tokenizer(checkpoint: Checkpoint, directory: Path) -> TokenizerFacts:
+    """Write the tokenizer and chat template of a checkpoint into a bundle; return what the manifest says of them."""
     if checkpoint.directory is not None:
         facts = special_tokens_from_hf(checkpoint.directory)
         shutil.copyfile(checkpoint.directory / TOKENIZER, directory / TOKENIZER)
@@ -233,7 +234,8 @@ def _write_graph(
     path.write_bytes(model.SerializeToString())
 
 
-def _origin(checkpoint: Checkpoint, source: Path) -> dict[str, Any]:
+def origin_of(checkpoint: Checkpoint, source: Path) -> dict[str, Any]:
+    """Say of what a bundle was made, as its manifest does."""
     origin: dict[str, Any] = {"name": checkpoint.source_name, "file": source.name}
     if source.is_file():
         origin |= {"kind": "gguf", "sha256": sha256_of(source)}

@@ -1,0 +1,159 @@
+"""Convert a checkpoint into a static bundle: graphs of fixed shapes that NPUs' compilers take."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from edgetts.bundle import Manifest, Segment, write_manifest
+from edgetts.checksum import sha256_of
+from edgetts.errors import InvalidInput
+from edgetts.export.checkpoint import Checkpoint, open_checkpoint
+from edgetts.export.convert import layer_cuts, origin_of, write_tokenizer
+from edgetts.export.static.graph import StaticGraph
+from edgetts.export.static.targets import Target, find_target
+from edgetts.export.static.tensors import StoredTensors, folded
+from edgetts.export.weights import WeightsFile
+from edgetts.export.writing import written_whole
+from edgetts.static_form import (
+    EMBEDDING,
+    LARGEST_CONTEXT,
+    LARGEST_WIDTH,
+    STATIC,
+    GraphNote,
+    StaticNote,
+)
+
+Progress = Callable[[str, float], None]
+
+DEFAULT_CONTEXT, DEFAULT_CHUNK, DEFAULT_DRAFT_WIDTH = 1024, 64, 5
+# Where nothing is rounded: so far below any score that exp gives exactly zero, and no overflow in float16 either.
+_FLOAT_MASK = -30000.0
+
+
+def convert_static(
+    source: Path,
+    destination: Path,
+    *,
+    target: str,
+    name: str | None = None,
+    context: int | None = None,
+    chunk: int | None = None,
+    draft_width: int | None = None,
+    cuts: Sequence[int] | None = None,
+    licence: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write `destination` (a static bundle) from a GGUF file or a Hugging Face directory.
+
+    context: tokens the cache holds. chunk: tokens of a prompt in one pass. draft_width: draft tokens that one
+    pass can verify. cuts: layers to cut before, None for every quarter. The bundle appears whole or not at all.
+    Raises what reading a checkpoint raises, InvalidInput and StorageError.
+    """
+    tell = progress or (lambda stage, share: None)
+    wanted = find_target(target)
+    sizes = _Sizes(
+        DEFAULT_CONTEXT if context is None else context,
+        DEFAULT_CHUNK if chunk is None else chunk,
+        DEFAULT_DRAFT_WIDTH if draft_width is None else draft_width,
+    )
+    sizes.check()
+    destination = Path(destination)
+    with written_whole(destination) as draft, open_checkpoint(source) as checkpoint:
+        arch = checkpoint.architecture
+        if sizes.context > arch.context:
+            raise InvalidInput(
+                f"The model's context is {arch.context} tokens, so it cannot be exported for {sizes.context}."
+            )
+        facts = write_tokenizer(checkpoint, draft)
+        boundaries = (0, *layer_cuts(arch.layers, cuts), arch.layers)
+        graphs = _write_graphs(draft, checkpoint, wanted, sizes, boundaries, tell)
+        _write_embedding(draft, checkpoint)
+        note = StaticNote(wanted.name, sizes.chunk, sizes.draft_width, _FLOAT_MASK, graphs, {})
+        manifest = Manifest(
+            name=name or destination.name.removesuffix(".edge"),
+            architecture=arch,
+            context=sizes.context,
+            segments=tuple(
+                Segment(g.file, g.start, g.stop) for g in graphs if g.width == 1 and not g.is_head
+            ),
+            quantize="fp32",
+            tensors={},
+            tokenizer=facts,
+            source=origin_of(checkpoint, source),
+            licence=licence or checkpoint.licence,
+            made_by={name: version(name) for name in ("edgetts", "onnx", "onnxruntime")},
+            files={path.name: sha256_of(path) for path in sorted(draft.iterdir())},
+            graph=STATIC,
+            static=note,
+        )
+        write_manifest(draft, manifest)
+    return destination
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    context: int
+    chunk: int
+    draft_width: int
+
+    def check(self) -> None:
+        """Raise InvalidInput for sizes that cannot be."""
+        if not 2 <= self.context <= LARGEST_CONTEXT:
+            raise InvalidInput(f"A static context has 2 to {LARGEST_CONTEXT} tokens, not {self.context}.")
+        if not 0 <= self.draft_width < min(self.chunk, self.context):
+            raise InvalidInput(
+                f"A draft of {self.draft_width} tokens cannot be verified: it must be shorter than the chunk of "
+                f"{self.chunk} and the context of {self.context} tokens."
+            )
+        if self.chunk > min(self.context, LARGEST_WIDTH):
+            raise InvalidInput(
+                f"A chunk of {self.chunk} tokens does not fit: it may have up to "
+                f"{min(self.context, LARGEST_WIDTH)}, by the context and what one pass can take."
+            )
+
+    @property
+    def widths(self) -> list[int]:
+        """Widths of passes through layers, ascending."""
+        return sorted({1, self.draft_width + 1, self.chunk})
+
+    @property
+    def heads(self) -> list[int]:
+        """Rows that go through the head at once: a prompt needs its last one only."""
+        return sorted({1, self.draft_width + 1})
+
+
+def _write_graphs(
+    directory: Path,
+    checkpoint: Checkpoint,
+    target: Target,
+    sizes: _Sizes,
+    boundaries: Sequence[int],
+    tell: Progress,
+) -> tuple[GraphNote, ...]:
+    arch = checkpoint.architecture
+    pieces = [(*piece, width) for width in sizes.widths for piece in itertools.pairwise(boundaries)]
+    pieces += [(arch.layers, arch.layers, width) for width in sizes.heads]
+    notes = []
+    with WeightsFile(directory) as weights:
+        tensors = StoredTensors(weights, folded(arch, checkpoint.load), "float", {})
+        for done, (start, stop, width) in enumerate(pieces, 1):
+            graph = StaticGraph(arch, tensors, width=width, context=sizes.context, convolve=target.convolve)
+            model = graph.layers(start, stop) if start < stop else graph.head()
+            file = f"layers_{start}_{stop}.w{width}.onnx" if start < stop else f"head.w{width}.onnx"
+            (directory / file).write_bytes(model.SerializeToString())
+            notes.append(GraphNote(file, start, stop, width))
+            tell("graphs", done / len(pieces))
+    return tuple(notes)
+
+
+def _write_embedding(directory: Path, checkpoint: Checkpoint) -> None:
+    table = checkpoint.load("token_embd.weight")
+    if (scale := checkpoint.architecture.embedding_scale) is not None:
+        table = table * np.float32(scale)
+    np.save(directory / EMBEDDING, table, allow_pickle=False)

@@ -1,0 +1,50 @@
+"""Say where and how a static bundle runs. Knows nothing of graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from edgetts.errors import InvalidInput
+from edgetts.near_miss import near_miss
+
+Device = Literal["auto", "cpu", "npu", "gpu"]
+DEVICES: tuple[str, ...] = get_args(Device)
+
+
+@dataclass(frozen=True, slots=True)
+class NpuOptions:
+    """How a static bundle runs.
+
+    device: auto is the provider that the bundle was exported for where it is there, else the CPU. provider: one of
+    ONNX Runtime by name, instead of a device. provider_options: passed on to it, over those of the catalogue.
+    library: of a plug-in provider that edgetts does not know. soc: the chip to compile for, where it is not the one
+    that runs. place: layers on another device than the rest, e.g. "cpu:15-30"; cuts are the places to part at.
+    fallback: let operators that the provider has not run on the CPU. threads: of the CPU, None is one per physical
+    core. memory_bytes: limit of all branches' caches.
+    """
+
+    device: str = "auto"
+    provider: str | None = None
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    library: Path | None = None
+    soc: str | None = None
+    place: str | None = None
+    fallback: bool = False
+    threads: int | None = None
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            near = near_miss(self.device, [*DEVICES])
+            raise InvalidInput(
+                f"There is no device {self.device!r}.", hint=near or f"Choose one of: {', '.join(DEVICES)}."
+            )
+        if self.threads is not None and not 1 <= self.threads <= 1024:
+            raise InvalidInput(f"threads is {self.threads}, but it must be between 1 and 1024.")
+        if self.library is not None and self.provider is None:
+            raise InvalidInput(
+                "A provider's library needs the provider's name.", hint="Name the provider too."
+            )
