@@ -6,7 +6,7 @@ A static bundle is for compilers that want every shape fixed. It holds, beside t
     embedding.npy               the embedding table [vocab, hidden], of which the host looks rows up
     layers_A_B.wW.onnx          layers [A, B) over W tokens of one branch; for every segment and every width
     head.wN.onnx                from the residual stream behind the last layer to N rows of logits
-    npu/SOC-PROVIDER-VERSION/   the graphs compiled ahead of time for one chip: EPContext models and their binaries
+    npu/SOC-PROVIDER-VERSION-*/ the graphs compiled ahead of time for one chip: EPContext models and their binaries
 
 Widths are 1, draft_width + 1 and chunk. Ports are named `stream.N` (the residual stream before layer N, or behind
 the last one), `cos`, `sin`, `mask` (and `cos.local`, `sin.local`, `mask.local` for sliding layers), `past_key.N`,
@@ -53,7 +53,8 @@ class GraphNote:
 class CompiledNote:
     """Graphs compiled for one chip by one version of a provider; bytes on disk, peak memory of the compiler.
 
-    graphs: by the file compiled, the EPContext model that stands for it.
+    graphs: by the file compiled, the EPContext model that stands for it. shared: graphs of one segment share a binary
+    and their weights in it, which emulators may not be able to read.
     """
 
     soc: str
@@ -64,6 +65,7 @@ class CompiledNote:
     seconds: float
     peak_bytes: int
     bytes: int
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,8 @@ def _precision(data: Any) -> PrecisionNote:
 
 def _compiled(data: Any) -> CompiledNote:
     graphs = {_of(str, key): _of(str, value) for key, value in _of(dict, data.pop("graphs")).items()}
+    if not isinstance(data.get("shared", False), bool):
+        raise TypeError("weights are shared or not")
     return _note(CompiledNote, {**data, "graphs": graphs})
 
 

@@ -24,7 +24,12 @@ TEXT = "calibration.txt"
 
 
 def calibration_tokens(checkpoint: Checkpoint, tokenizer: Path, most: int) -> list[int]:
-    """Encode the text as the model expects one to begin; `most` tokens, fewer where its context ends."""
+    """Return the text's first `most` tokens, fewer where the model's context ends."""
+    return text_tokens(checkpoint, tokenizer)[: min(most, checkpoint.architecture.context)]
+
+
+def text_tokens(checkpoint: Checkpoint, tokenizer: Path) -> list[int]:
+    """Encode the text as the model expects one to begin."""
     import tokenizers
 
     text = files("edgetts.export").joinpath(TEXT).read_text(encoding="utf-8")
@@ -36,7 +41,7 @@ def calibration_tokens(checkpoint: Checkpoint, tokenizer: Path, most: int) -> li
     )
     if facts.add_bos and facts.bos is not None:
         tokens = [facts.bos, *tokens]
-    return list(tokens[: min(most, checkpoint.architecture.context)])
+    return list(tokens)
 
 
 class CalibrationPass:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgetts.cli.shared.quantities import MEGABYTES, SECONDS
+from edgetts.cli.shared.static_export import StaticOptions, compile_static, is_static, write_static
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--to",
-    "target",
+    "form",
     default="bundle",
     show_default=True,
     help="bundle: for edgetts and ONNX Runtime; gguf: a file for llama.cpp.",
@@ -43,6 +45,32 @@ if TYPE_CHECKING:
 )
 @click.option("--cuts", help="Layers to cut the network before, e.g. 8,15,22. Default: every quarter.")
 @click.option("--context", type=int, help="Positions to prepare for. Default: the model's, up to 32768.")
+@click.option(
+    "--target",
+    help="A bundle of fixed shapes for NPUs: qnn-htp (Qualcomm), openvino-npu (Intel), coreml (Apple), or generic-static. "
+    "Its context is 1024 tokens if --context does not say otherwise.",
+)
+@click.option("--chunk", type=int, help="With --target: tokens of a prompt in one pass. Default: 64.")
+@click.option(
+    "--draft-width", type=int, help="With --target: draft tokens that one pass can verify. Default: 5."
+)
+@click.option(
+    "--agreement",
+    type=float,
+    help="With --target: share of first choices that rounding may not change; matrices are held more precisely until "
+    "it is met on text held out. Default: 0.97.",
+)
+@click.option(
+    "--soc",
+    "socs",
+    multiple=True,
+    help="With --target qnn-htp, or for a SOURCE that is a static bundle: compile it for this chip, e.g. sm8650. May be "
+    "repeated.",
+)
+@click.option("--compile-time", type=SECONDS, help="With --soc: how long a compilation may take.")
+@click.option(
+    "--compile-memory", type=MEGABYTES, help="With --soc: memory that a compilation may take, e.g. 4GB."
+)
 @click.option("--prune-layers", help="With --to gguf: layers to leave out, counted from 0, e.g. 10,11,12.")
 @click.option(
     "--imatrix-text",
@@ -61,11 +89,18 @@ if TYPE_CHECKING:
 def command(
     source: Path,
     output: Path | None,
-    target: str,
+    form: str,
     quantize: str,
     via: str | None,
     cuts: str | None,
     context: int | None,
+    target: str | None,
+    chunk: int | None,
+    draft_width: int | None,
+    agreement: float | None,
+    socs: tuple[str, ...],
+    compile_time: float | None,
+    compile_memory: float | None,
     prune_layers: str | None,
     imatrix_text: Path | None,
     draft: bool,
@@ -73,7 +108,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Convert SOURCE, a GGUF file or a Hugging Face directory, into a bundle or a GGUF file.
+    """Convert SOURCE, a GGUF file or a Hugging Face directory, into a bundle or a GGUF file; or compile a static bundle.
 
     What was written is checked against the source, run in float32, on a fixed text. Needs no torch.
     """
@@ -81,25 +116,32 @@ def command(
         raise InvalidInput(
             f"--via is {via!r}, but it must be optimum.", hint="Leave it out for our own graphs."
         )
-    if via is not None and (draft or target != "bundle" or cuts is not None):
-        what = "--draft" if draft else "--cuts" if cuts is not None else f"--to {target}"
+    if via is not None and (draft or form != "bundle" or cuts is not None):
+        what = "--draft" if draft else "--cuts" if cuts is not None else f"--to {form}"
         raise InvalidInput(f"{what} does not go with --via optimum, which writes bundles without cuts.")
     if minutes is not None and not draft:
         raise InvalidInput("--minutes goes with --draft.")
+    static = StaticOptions(target, chunk, draft_width, agreement, socs, compile_time, compile_memory)
+    if static.given and (draft or via is not None or form != "bundle"):
+        what = "--draft" if draft else "--via" if via is not None else f"--to {form}"
+        raise InvalidInput(f"{static.given[0]} does not go with {what}.")
     if draft:
         others = {"--cuts": cuts, "--context": context, "--imatrix-text": imatrix_text}
         others |= {"--prune-layers": prune_layers, "--quantize": None if quantize == "keep" else quantize}
         if given := [name for name, value in others.items() if value is not None]:
             raise InvalidInput(f"{given[0]} does not go with --draft, which changes layers only.")
         _drafter(source, output, 3.0 if minutes is None else minutes, force=force, as_json=as_json)
-    elif target == "bundle":
+    elif form == "bundle":
         _only_with("gguf", {"--prune-layers": prune_layers, "--imatrix-text": imatrix_text})
+        if static.given:
+            _to_static(source, output, quantize, cuts, context, static, force=force, as_json=as_json)
+            return
         _to_bundle(source, output, quantize, via, cuts, context, force=force, as_json=as_json)
-    elif target == "gguf":
+    elif form == "gguf":
         _only_with("bundle", {"--cuts": cuts, "--context": context})
         _to_gguf(source, output, quantize, prune_layers, imatrix_text, force=force, as_json=as_json)
     else:
-        raise InvalidInput(f"--to is {target!r}, but it must be bundle or gguf.")
+        raise InvalidInput(f"--to is {form!r}, but it must be bundle or gguf.")
 
 
 def _drafter(source: Path, output: Path | None, minutes: float, *, force: bool, as_json: bool) -> None:
@@ -130,6 +172,33 @@ def _drafter(source: Path, output: Path | None, minutes: float, *, force: bool, 
     )
 
 
+def _to_static(
+    source: Path,
+    output: Path | None,
+    quantize: str,
+    cuts: str | None,
+    context: int | None,
+    options: StaticOptions,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    if is_static(source):
+        changed = {"--output": output, "--cuts": cuts, "--context": context}
+        changed |= {"--quantize": None if quantize == "keep" else quantize}
+        if given := [name for name, value in changed.items() if value is not None]:
+            raise InvalidInput(
+                f"{given[0]} cannot be changed in {source.name}, which is a static bundle already.",
+                hint="Export the model again, or leave it out.",
+            )
+        compile_static(source, options, as_json=as_json)
+        return
+    output = output or Path(f"{source.resolve().name.removesuffix('.gguf')}-{options.target}.edge")
+    _check_bundle_place(output, force)
+    layers = None if cuts is None else _layers("--cuts", cuts)
+    write_static(source, output, options, quantize=quantize, cuts=layers, context=context, as_json=as_json)
+
+
 def _only_with(target: str, options: dict[str, object]) -> None:
     if given := [name for name, value in options.items() if value is not None]:
         raise InvalidInput(f"{given[0]} goes with --to {target}.")
@@ -146,14 +215,11 @@ def _to_bundle(
     force: bool,
     as_json: bool,
 ) -> None:
-    from edgetts.bundle import MANIFEST, read_manifest
+    from edgetts.bundle import read_manifest
 
     name = source.resolve().name.removesuffix(".gguf")
     output = output or Path(f"{name}.edge")
-    _check_output(output, force)
-    # What is replaced is removed: never a checkpoint, or a directory that --output named by mistake.
-    if output.exists() and not (output / MANIFEST).is_file():
-        raise InvalidInput(f"{output} is not a bundle, so it is not replaced.", hint="Name another.")
+    _check_bundle_place(output, force)
     layers = None if cuts is None else _layers("--cuts", cuts)
 
     from edgetts.export import convert
@@ -267,6 +333,15 @@ def _tell_check(tokens: int, kl: float, top1: float, largest: float, what: str =
 def _check_output(output: Path, force: bool) -> None:
     if output.exists() and not force:
         raise InvalidInput(f"{output} exists already.", hint="Name another with --output, or give --force.")
+
+
+def _check_bundle_place(output: Path, force: bool) -> None:
+    from edgetts.bundle import MANIFEST
+
+    _check_output(output, force)
+    # What is replaced is removed: never a checkpoint, or a directory that --output named by mistake.
+    if output.exists() and not (output / MANIFEST).is_file():
+        raise InvalidInput(f"{output} is not a bundle, so it is not replaced.", hint="Name another.")
 
 
 def _layers(option: str, text: str) -> list[int]:

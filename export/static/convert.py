@@ -5,17 +5,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from edgetts.architecture import Architecture
 from edgetts.bundle import Manifest, Segment, write_manifest
 from edgetts.checksum import sha256_of
 from edgetts.errors import InvalidInput
 from edgetts.export.checkpoint import Checkpoint, open_checkpoint
 from edgetts.export.convert import layer_cuts, origin_of, write_tokenizer
-from edgetts.export.static.graph import StaticGraph
+from edgetts.export.static.graph import StaticGraph, key_name, value_name
+from edgetts.export.static.rounding import Rounding, choose
 from edgetts.export.static.targets import Target, find_target
 from edgetts.export.static.tensors import StoredTensors, folded
 from edgetts.export.weights import WeightsFile
@@ -32,8 +35,9 @@ from edgetts.static_form import (
 Progress = Callable[[str, float], None]
 
 DEFAULT_CONTEXT, DEFAULT_CHUNK, DEFAULT_DRAFT_WIDTH = 1024, 64, 5
-# Where nothing is rounded: so far below any score that exp gives exactly zero, and no overflow in float16 either.
-_FLOAT_MASK = -30000.0
+DEFAULT_AGREEMENT = 0.97
+# So far below any score that exp gives exactly zero, and a score may be added in float16 without overflow.
+_MASK = -30000.0
 
 
 def convert_static(
@@ -41,6 +45,8 @@ def convert_static(
     destination: Path,
     *,
     target: str,
+    quantize: str = "keep",
+    agreement: float | None = None,
     name: str | None = None,
     context: int | None = None,
     chunk: int | None = None,
@@ -51,12 +57,21 @@ def convert_static(
 ) -> Path:
     """Write `destination` (a static bundle) from a GGUF file or a Hugging Face directory.
 
-    context: tokens the cache holds. chunk: tokens of a prompt in one pass. draft_width: draft tokens that one
-    pass can verify. cuts: layers to cut before, None for every quarter. The bundle appears whole or not at all.
-    Raises what reading a checkpoint raises, InvalidInput and StorageError.
+    quantize: keep is the target's own form, else one it knows of int8, int4 and fp32. agreement: share of held-out
+    positions whose first choice rounding leaves as it is; matrices are raised until it is met. context: tokens the
+    cache holds. chunk: tokens of a prompt in one pass. draft_width: draft tokens that one pass can verify. cuts:
+    layers to cut before, None for every quarter. The bundle appears whole or not at all. Raises what reading a
+    checkpoint raises, InvalidInput and StorageError.
     """
     tell = progress or (lambda stage, share: None)
     wanted = find_target(target)
+    form = wanted.form_of(quantize)
+    if agreement is None:
+        agreement = DEFAULT_AGREEMENT
+    elif form == "float":
+        raise InvalidInput(f"Nothing is rounded for {target}, so that there is no agreement to state.")
+    if not 0 < agreement <= 1:
+        raise InvalidInput(f"The agreement is {agreement}, but it must be a share above 0 and up to 1.")
     sizes = _Sizes(
         DEFAULT_CONTEXT if context is None else context,
         DEFAULT_CHUNK if chunk is None else chunk,
@@ -72,9 +87,12 @@ def convert_static(
             )
         facts = write_tokenizer(checkpoint, draft)
         boundaries = (0, *layer_cuts(arch.layers, cuts), arch.layers)
-        graphs = _write_graphs(draft, checkpoint, wanted, sizes, boundaries, tell)
-        _write_embedding(draft, checkpoint)
-        note = StaticNote(wanted.name, sizes.chunk, sizes.draft_width, _FLOAT_MASK, graphs, {})
+        rounding = choose(checkpoint, draft, form, agreement, lambda share: tell("precision", share))
+        with WeightsFile(draft) as weights:
+            tensors = StoredTensors(weights, folded(arch, checkpoint.load), "float", rounding.forms)
+            graphs = _write_graphs(draft, arch, tensors, rounding, wanted, sizes, boundaries, tell)
+            notes = tensors.notes(checkpoint.kind)
+        _write_embedding(draft, checkpoint, half=form != "float")
         manifest = Manifest(
             name=name or destination.name.removesuffix(".edge"),
             architecture=arch,
@@ -82,15 +100,23 @@ def convert_static(
             segments=tuple(
                 Segment(g.file, g.start, g.stop) for g in graphs if g.width == 1 and not g.is_head
             ),
-            quantize="fp32",
-            tensors={},
+            quantize="fp32" if form == "float" else form,
+            tensors=notes,
             tokenizer=facts,
             source=origin_of(checkpoint, source),
             licence=licence or checkpoint.licence,
             made_by={name: version(name) for name in ("edgetts", "onnx", "onnxruntime")},
             files={path.name: sha256_of(path) for path in sorted(draft.iterdir())},
             graph=STATIC,
-            static=note,
+            static=StaticNote(
+                wanted.name,
+                sizes.chunk,
+                sizes.draft_width,
+                _MASK,
+                graphs,
+                rounding.ports(),
+                rounding.note,
+            ),
         )
         write_manifest(draft, manifest)
     return destination
@@ -130,30 +156,41 @@ class _Sizes:
 
 def _write_graphs(
     directory: Path,
-    checkpoint: Checkpoint,
+    arch: Architecture,
+    tensors: StoredTensors,
+    rounding: Rounding,
     target: Target,
     sizes: _Sizes,
     boundaries: Sequence[int],
     tell: Progress,
 ) -> tuple[GraphNote, ...]:
-    arch = checkpoint.architecture
     pieces = [(*piece, width) for width in sizes.widths for piece in itertools.pairwise(boundaries)]
     pieces += [(arch.layers, arch.layers, width) for width in sizes.heads]
+    halves: set[str] = set()
+    if rounding.forms:
+        # Of products with a cache of integers a compiler may make ones of 8 bits.
+        halves = {f(layer) for layer in range(arch.layers) for f in (key_name, partial(value_name, arch))}
     notes = []
-    with WeightsFile(directory) as weights:
-        tensors = StoredTensors(weights, folded(arch, checkpoint.load), "float", {})
-        for done, (start, stop, width) in enumerate(pieces, 1):
-            graph = StaticGraph(arch, tensors, width=width, context=sizes.context, convolve=target.convolve)
-            model = graph.layers(start, stop) if start < stop else graph.head()
-            file = f"layers_{start}_{stop}.w{width}.onnx" if start < stop else f"head.w{width}.onnx"
-            (directory / file).write_bytes(model.SerializeToString())
-            notes.append(GraphNote(file, start, stop, width))
-            tell("graphs", done / len(pieces))
+    for done, (start, stop, width) in enumerate(pieces, 1):
+        graph = StaticGraph(
+            arch,
+            tensors,
+            width=width,
+            context=sizes.context,
+            encodings=rounding.encodings,
+            halves=halves,
+            convolve=target.convolve,
+        )
+        model = graph.layers(start, stop) if start < stop else graph.head()
+        file = f"layers_{start}_{stop}.w{width}.onnx" if start < stop else f"head.w{width}.onnx"
+        (directory / file).write_bytes(model.SerializeToString())
+        notes.append(GraphNote(file, start, stop, width))
+        tell("graphs", done / len(pieces))
     return tuple(notes)
 
 
-def _write_embedding(directory: Path, checkpoint: Checkpoint) -> None:
+def _write_embedding(directory: Path, checkpoint: Checkpoint, *, half: bool) -> None:
     table = checkpoint.load("token_embd.weight")
     if (scale := checkpoint.architecture.embedding_scale) is not None:
         table = table * np.float32(scale)
-    np.save(directory / EMBEDDING, table, allow_pickle=False)
+    np.save(directory / EMBEDDING, table.astype(np.float16) if half else table, allow_pickle=False)

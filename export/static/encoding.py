@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ class Encoding:
         """Round values to the nearest codes; what lies outside the range becomes its end."""
         levels = np.rint(values / np.float32(self.scale)) + self.zero
         return np.clip(levels, 0, (1 << self.bits) - 1).astype(self.dtype)
+
+    def values(self, codes: NDArray[Any]) -> Floats:
+        """Return what codes stand for."""
+        return (codes.astype(np.float32) - np.float32(self.zero)) * np.float32(self.scale)
 
 
 Encodings = Mapping[str, Encoding]

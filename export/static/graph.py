@@ -274,6 +274,10 @@ class StaticGraph:
         past_value = self._input(
             f"past_value.{layer}", [1, arch.kv_heads, self._context, arch.head_dim], like=values
         )
+        if keys in self._halves:
+            new_key = self._op("Cast", [f"new_key.{layer}"], f"{prefix}.k.cached", to=TensorProto.FLOAT)
+        if values in self._halves:
+            new_value = self._op("Cast", [f"new_value.{layer}"], f"{prefix}.v.cached", to=TensorProto.FLOAT)
         # Old and new keys stay apart, as joining them would copy the whole cache in every layer.
         scores = f"{prefix}.scores"
         past = self._op("MatMul", [query, past_key], f"{scores}.past", like=scores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgetts.errors import InvalidInput
+from edgetts.export.static.tensors import WeightForm
 from edgetts.near_miss import near_miss
 
 
@@ -12,42 +13,49 @@ from edgetts.near_miss import near_miss
 class Target:
     """How graphs are written for one kind of compiler.
 
-    provider: of ONNX Runtime, which runs them. integers: round activations and weights, in the form of pairs of
-    QuantizeLinear and DequantizeLinear; else all is float. convolve: see StaticGraph. half_cache: float16 at the
-    cache's ports, where the compiler would compute with 8 bits of an integer cache anyway. half: weights and
-    embedding in float16.
+    provider: of ONNX Runtime, which runs them. forms: what matrices may be held in, the usual one first; where one is
+    held in integers, what enters and leaves its product is too, in 16 bits, as pairs of QuantizeLinear and
+    DequantizeLinear. convolve: see StaticGraph.
     """
 
     name: str
     provider: str
-    integers: bool = False
+    purpose: str
+    forms: tuple[WeightForm, ...] = ("float",)
     convolve: bool = False
-    half_cache: bool = False
-    purpose: str = ""
+
+    def form_of(self, quantize: str) -> WeightForm:
+        """Return the form that an option names. Raises InvalidInput for one that the target has not."""
+        if quantize == "keep":
+            return self.forms[0]
+        names = {"fp32" if form == "float" else form: form for form in self.forms}
+        if quantize not in names:
+            raise InvalidInput(
+                f"{self.name} has no matrices in {quantize!r}.", hint=f"Choose one of: {', '.join(names)}."
+            )
+        return names[quantize]
 
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
+        # HTP rounds the inputs of products with matrices to some 8 bits and of products of two 16-bit tensors too,
+        # unless they are convolutions or float16: docs/lab-notes.md has the figures.
         Target(
             "qnn-htp",
             "QNNExecutionProvider",
-            integers=True,
+            "Qualcomm's NPUs: matrices in 8 or 4 bits, their inputs in 16, the rest in float16",
+            forms=("int8", "int4", "float"),
             convolve=True,
-            half_cache=True,
-            purpose="Qualcomm's NPUs: 16-bit activations, 8- or 4-bit weights, ahead-of-time compilation",
         ),
+        Target("openvino-npu", "OpenVINOExecutionProvider", "Intel's NPUs, whose compiler rounds to float16"),
         Target(
-            "openvino-npu",
-            "OpenVINOExecutionProvider",
-            purpose="Intel's NPUs, which compute in float16",
+            "coreml",
+            "CoreMLExecutionProvider",
+            "Apple's Neural Engine, whose compiler rounds to float16",
+            convolve=True,
         ),
-        Target("coreml", "CoreMLExecutionProvider", convolve=True, purpose="Apple's Neural Engine"),
-        Target(
-            "generic-static",
-            "CPUExecutionProvider",
-            purpose="any provider that wants fixed shapes; float32",
-        ),
+        Target("generic-static", "CPUExecutionProvider", "any provider that wants fixed shapes, in float32"),
     )
 }
 

@@ -6,14 +6,16 @@ Knows names and arrays; knows nothing of layers' order or of graphs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from edgetts.architecture import Architecture
+from edgetts.bundle import TensorNote
 from edgetts.export.static.encoding import Encoding
 from edgetts.export.weights import WeightsFile
 
@@ -74,6 +76,8 @@ class StoredTensors:
     load: Load
     form: WeightForm
     forms: Mapping[str, WeightForm]
+    lost: dict[str, float] = field(default_factory=dict)
+    """Root mean square of what rounding changed, relative to the matrix's own."""
 
     def vector(self, name: str, encoding: Encoding | None) -> onnx.TensorProto:
         if name not in self.weights.tensors:
@@ -86,15 +90,65 @@ class StoredTensors:
         if form == "float":
             if name not in self.weights.tensors:
                 self.weights.add(name, [_turned(self.load(name), kernel)])
+                self.lost[name] = 0.0
             return [self.weights.reference(name)]
         parts = [f"{name}.{part}" for part in ("codes", "scales", "zeros")]
         if parts[0] not in self.weights.tensors:
-            codes, scales = per_channel(self.load(name), 4 if form == "int4" else 8)
+            matrix = self.load(name)
+            codes, scales = per_channel(matrix, 4 if form == "int4" else 8)
+            self.lost[name] = _relative_error(matrix, codes, scales)
             self.weights.add(parts[0], [_turned(codes, kernel)])
             self.weights.add(parts[1], [scales])
             self.weights.add(parts[2], [np.zeros(len(scales), np.int8)])
         return [self.weights.reference(part) for part in parts]
 
+    def notes(self, kind: Callable[[str], str]) -> dict[str, TensorNote]:
+        """Say of every matrix how it is held, and what was lost. kind: how the source holds one of a name."""
+        held = {"int4": "int4 per channel", "int8": "int8 per channel", "float": "float32"}
+        notes = {}
+        for name, lost in self.lost.items():
+            stored = [t for n, t in self.weights.tensors.items() if n == name or n.startswith(f"{name}.")]
+            form = held[self.forms.get(name, self.form)]
+            notes[name] = TensorNote(kind(name), form, sum(t.nbytes for t in stored), lost)
+        return notes
+
+
+@dataclass
+class InlineTensors:
+    """Hand tensors out in graphs themselves, for those that are run once; rounded matrices are kept."""
+
+    load: Load
+    form: WeightForm
+    forms: Mapping[str, WeightForm]
+    rounded: dict[tuple[str, WeightForm], tuple[NDArray[np.int8], Floats]] = field(default_factory=dict)
+
+    def vector(self, name: str, encoding: Encoding | None) -> onnx.TensorProto:
+        values = self.load(name)
+        return numpy_helper.from_array(values if encoding is None else encoding.codes(values), name)
+
+    def matrix(self, name: str, *, kernel: bool) -> Sequence[onnx.TensorProto]:
+        form = self.forms.get(name, self.form)
+        if form == "float":
+            return [numpy_helper.from_array(np.ascontiguousarray(_turned(self.load(name), kernel)), name)]
+        if (name, form) not in self.rounded:
+            self.rounded[name, form] = per_channel(self.load(name), 4 if form == "int4" else 8)
+        codes, scales = self.rounded[name, form]
+        return [
+            numpy_helper.from_array(np.ascontiguousarray(_turned(codes, kernel)), f"{name}.codes"),
+            numpy_helper.from_array(scales, f"{name}.scales"),
+            numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{name}.zeros"),
+        ]
+
 
 def _turned(matrix: NDArray[Any], kernel: bool) -> NDArray[Any]:
     return matrix[:, :, None, None] if kernel else matrix.T
+
+
+def _relative_error(matrix: Floats, codes: NDArray[np.int8], scales: Floats) -> float:
+    lost = total = 0.0
+    for at in range(0, len(matrix), _ROWS):
+        rows = slice(at, at + _ROWS)
+        difference = codes[rows] * scales[rows, None] - matrix[rows]
+        lost += float(np.vdot(difference, difference))
+        total += float(np.vdot(matrix[rows], matrix[rows]))
+    return float(np.sqrt(lost / total)) if total else 0.0

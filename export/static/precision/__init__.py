@@ -1,0 +1,8 @@
+"""Decide which matrices of a static bundle are held in integers, and in how many bits, by measured error.
+
+Knows matrices, texts and what rounding does to the model's output; knows nothing of targets and files.
+"""
+
+from edgetts.export.static.precision.choosing import Choice, choose_forms
+
+__all__ = ["Choice", "choose_forms"]
