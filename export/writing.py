@@ -1,4 +1,4 @@
-"""Write a bundle where nobody looks for it, and move it into place when it is whole."""
+"""Write a bundle where nobody looks for it, and move it into place when it is whole; likewise its manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgetts.bundle import MANIFEST
+from edgetts.bundle import MANIFEST, Manifest, write_manifest
 from edgetts.errors import InvalidInput, StorageError
 
 
@@ -32,7 +32,7 @@ def written_whole(destination: Path) -> Iterator[Path]:
         yield draft
         _replace(draft, destination)
     except OSError as error:
-        raise _storage_error(error, destination) from error
+        raise storage_error(error, destination) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -52,7 +52,19 @@ def _replace(draft: Path, destination: Path) -> None:
         draft.rename(destination)
 
 
-def _storage_error(error: OSError, destination: Path) -> StorageError:
+def replace_manifest(bundle: Path, manifest: Manifest) -> None:
+    """Put a manifest in place of a bundle's; at every moment one of them is whole. Raises OSError."""
+    scratch = bundle / f".manifest.{os.getpid()}.partial"
+    scratch.mkdir()
+    try:
+        write_manifest(scratch, manifest)
+        (scratch / MANIFEST).replace(bundle / MANIFEST)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def storage_error(error: OSError, destination: Path) -> StorageError:
+    """Return what an OSError that came while writing means to who asked for it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(
             f"The disk is full: {destination} could not be written.",

@@ -101,6 +101,8 @@ class Capabilities:
     """`features` returns what the last logits were made of."""
     tolerance: float = 1e-4
     """Largest difference between logits of the same tokens computed in passes of other widths."""
+    widest: int | None = None
+    """Tokens one pass can verify; None is any number. More are run all the same, in several passes."""
 
 
 @runtime_checkable

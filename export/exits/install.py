@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetts.bundle import EXITS, MANIFEST, ExitsNote, GuesserNote, Manifest, write_manifest
+from edgetts.bundle import EXITS, ExitsNote, GuesserNote, Manifest
 from edgetts.export.exits.network import Floats, Network, network_graph
 from edgetts.export.exits.tables import Tables
+from edgetts.export.writing import replace_manifest
 
 
 def install(
@@ -45,18 +45,8 @@ def install(
         notes.append(replace(one, file=file))
     complete = replace(note, guessers=tuple(notes))
     kept = {name: sha for name, sha in manifest.files.items() if not name.startswith(f"{EXITS}/")}
-    _replace_manifest(bundle, replace(manifest, exits=complete, files={**kept, **hashes}))
+    replace_manifest(bundle, replace(manifest, exits=complete, files={**kept, **hashes}))
     for path in directory.glob("*.onnx"):
         if f"{EXITS}/{path.name}" not in hashes:
             path.unlink(missing_ok=True)
     return complete
-
-
-def _replace_manifest(bundle: Path, manifest: Manifest) -> None:
-    scratch = bundle / f".manifest.{os.getpid()}.partial"
-    scratch.mkdir()
-    try:
-        write_manifest(scratch, manifest)
-        (scratch / MANIFEST).replace(bundle / MANIFEST)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

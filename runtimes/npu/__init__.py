@@ -2,3 +2,8 @@
 
 Knows token ids, graphs and providers: no text, no budgets, no clocks.
 """
+
+from edgetts.runtimes.npu.options import NpuOptions
+from edgetts.runtimes.npu.session import StaticSession
+
+__all__ = ["NpuOptions", "StaticSession"]

@@ -15,7 +15,7 @@ from edgetts.decoding.speculation.model import DraftModel, ModelDrafter, check_v
 from edgetts.decoding.speculation.ngram import NgramDrafter, NgramPool
 from edgetts.decoding.speculation.parallel import ParallelDrafter
 from edgetts.decoding.speculation.recurrent import RecurrentDrafter
-from edgetts.decoding.speculation.speculator import Draft, Speculator
+from edgetts.decoding.speculation.speculator import Draft, Speculator, longest_draft
 
 __all__ = [
     "UNKNOWN_RATE",
@@ -35,4 +35,5 @@ __all__ = [
     "Speculator",
     "Weights",
     "check_vocabularies",
+    "longest_draft",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgetts.decoding.alone import Situation
 from edgetts.decoding.session import Branch, Features, Logits, Session
 from edgetts.decoding.speculation.drafter import Drafter, Tail
-from edgetts.decoding.speculation.speculator import Speculator
+from edgetts.decoding.speculation.speculator import Speculator, longest_draft
 from edgetts.decoding.speculation.verification import RULES
 from edgetts.decoding.trace import TokenDrawn
 from edgetts.types import LONGEST_DRAFT, AcceptanceRule, Speculation
@@ -57,7 +57,8 @@ class SpeculativeDecoder:
         state.known = len(trace.tokens)
         last, length = trace.tokens[-1], at.branch.length
         # The last token a limit allows is drawn, not guessed.
-        draft = speculator.draft(state.drafters, at.room - 1)
+        most = longest_draft(session.capabilities, usual=at.room - 1)
+        draft = speculator.draft(state.drafters, most)
         guesses = draft.tokens
         logits = _run(session, at.branch, length, [last, *guesses])
         drawn: list[TokenDrawn] = []

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edgetts.decoding.alone import Situation
+from edgetts.decoding.session import Capabilities
 from edgetts.decoding.speculation.acceptance import Acceptance
 from edgetts.decoding.speculation.costs import PassCosts
 from edgetts.decoding.speculation.drafter import Drafter, Proposal
+from edgetts.errors import InvalidInput
 from edgetts.types import LONGEST_DRAFT, Speculation
 
 # A draft must promise so much over plain decoding before it is tried: the promise is an estimate.
@@ -66,6 +68,22 @@ class Tally:
     drafted: list[int] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
     by_drafter: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def longest_draft(able: Capabilities, asked: int | None = None, usual: int = LONGEST_DRAFT) -> int:
+    """Return how many guesses a session verifies in one pass, `asked` or else `usual` ones at most.
+
+    Raises InvalidInput where more are asked for than it was exported for.
+    """
+    if able.widest is None:
+        return usual if asked is None else asked
+    most = able.widest - 1
+    if asked is not None and asked > most:
+        raise InvalidInput(
+            f"The model was exported for drafts of up to {most} tokens, not of {asked}.",
+            hint=f"Export it again with --draft-width {asked}.",
+        )
+    return min(most, usual if asked is None else asked)
 
 
 MakeDrafters = Callable[[Situation], Sequence[Drafter]]
