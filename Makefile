@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTION ?= A farmer has 3 fields with 12 cows each. He sells 9 cows. How many cows are left?
 
-.PHONY: demo test test-llamacpp test-optimum test-tasks lint bench setup setup-dev clean
+.PHONY: demo test test-llamacpp test-optimum test-tasks test-npu lint bench setup setup-dev clean
 
 setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
@@ -52,6 +52,16 @@ test-tasks: .venv-tasks/.installed
 	.venv-tasks/bin/python -m pip install -qq $$(.venv-tasks/bin/python tools/dev_requirements.py)
 	touch $@
 
+# onnxruntime-qnn carries Qualcomm's compiler and its emulator, a quarter of a gigabyte, and wants Python 3.11.
+test-npu: .venv-npu/.installed
+	.venv-npu/bin/python -m pytest tests/test_npu*.py tests/test_static*.py tests/test_cli_npu.py tests/test_cli_doctor.py
+.venv-npu/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-npu
+	.venv-npu/bin/python -m pip install -qq --editable '.[npu]'
+	.venv-npu/bin/python -m pip install -qq $$(.venv-npu/bin/python tools/dev_requirements.py)
+	.venv-npu/bin/python -c 'import onnxruntime_qnn'
+	touch $@
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,4 +74,4 @@ bench: setup-dev
 	$(BIN)/python benchmarks/prefill.py
 
 clean:
-	rm -rf $(VENV) .venv-llamacpp .venv-optimum .venv-tasks build dist *.egg-info
+	rm -rf $(VENV) .venv-llamacpp .venv-optimum .venv-tasks .venv-npu build dist *.egg-info

@@ -16,7 +16,7 @@ made it: it returns the cache as new tensors, which old and new keys and values 
 says `graph: static` holds graphs of fixed shapes for NPUs; `edgetts.static_form` says which.
 
 Opening one checks the format, the manifest's own hash and the hash of every file before anything
-of it is used. The large weights file is hashed once per copy: a later opening trusts the result
+of it is used. Large files, those of weights above all, are hashed once per copy: a later opening trusts the result
 while the file's device, inode, size, and times stay what they were.
 """
 
@@ -46,6 +46,8 @@ PROMPT = "prompt.onnx"
 TOKENIZER = "tokenizer.json"
 EXITS = "exits"
 FUSED, CONCATENATING = "fused", "concatenating"
+_BINARY = ".bin"
+"""Compiled graphs, which may be as large as the weights."""
 _MANIFEST_LIMIT = 64 << 20
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _FILE_NAME = re.compile(rf"({EXITS}/|{COMPILED}/{_NAME}/)?{_NAME}")
@@ -188,7 +190,7 @@ def open_bundle(directory: Path, *, trust: TrustRecord | None = None) -> Manifes
         path = directory / name
         if not path.is_file():
             raise CorruptFile(f"The bundle {directory.name} has no {name}.", hint=_AGAIN)
-        trusted = trust if name == WEIGHTS else None
+        trusted = trust if name in (WEIGHTS, EMBEDDING) or name.endswith(_BINARY) else None
         if trusted is not None and trusted.knows(path, expected):
             continue
         try:

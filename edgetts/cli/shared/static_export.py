@@ -30,6 +30,7 @@ class StaticOptions:
     socs: tuple[str, ...]
     seconds: float | None
     memory: float | None
+    share: bool | None = None
 
     @property
     def given(self) -> list[str]:
@@ -42,6 +43,7 @@ class StaticOptions:
             "--soc": self.socs or None,
             "--compile-time": self.seconds,
             "--compile-memory": self.memory,
+            "--share/--no-share": self.share,
         }
         return [name for name, value in named.items() if value is not None]
 
@@ -118,15 +120,15 @@ def compile_static(bundle: Path, options: StaticOptions, *, as_json: bool) -> No
     _report(bundle, time.perf_counter() - began, compiled, as_json=as_json)
 
 
-_COMPILING = ("--soc", "--compile-time", "--compile-memory")
+_COMPILING = ("--soc", "--compile-time", "--compile-memory", "--share/--no-share")
 
 
 def _check_chips(options: StaticOptions) -> None:
     """Refuse chips that nobody knows before minutes of work."""
     from edgetts.runtimes.npu.catalogue import find_soc
 
-    if not options.socs and (options.seconds is not None or options.memory is not None):
-        raise InvalidInput("--compile-time and --compile-memory go with --soc.")
+    if not options.socs and (given := [name for name in options.given if name in _COMPILING]):
+        raise InvalidInput(f"{given[0]} goes with --soc.")
     for soc in options.socs:
         find_soc(soc)
 
@@ -148,6 +150,7 @@ def _compile(bundle: Path, options: StaticOptions) -> list[CompiledNote]:
                     seconds=options.seconds,
                     memory_bytes=None if options.memory is None else int(1e6 * options.memory),
                     progress=line,
+                    share=options.share is not False,
                 )
             )
         finally:

@@ -42,7 +42,7 @@ def failure(compilation: Compilation, outcome: Outcome, scratch: Path) -> Edgett
     if outcome.stopped == "time":
         return RuntimeFailure(
             f"{compilation} was stopped after {compilation.limits.seconds:g} seconds.",
-            hint=f"Allow more with --compile-seconds, or {_SMALLER}.",
+            hint=f"Allow more with --compile-time, or {_SMALLER}.",
         )
     if outcome.stopped == "memory":
         return OutOfMemory(
