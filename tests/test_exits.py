@@ -34,7 +34,7 @@ from edgetts.export.exits.own_text import draw_passages
 from edgetts.export.exits.prompts import prompts
 from edgetts.export.exits.shipped import find_shipped, install_shipped, ship, shrunk, trained_networks
 from edgetts.export.exits.states import States, read_states
-from edgetts.export.exits.tables import Tables
+from edgetts.export.exits.tables import GraphTables
 from edgetts.export.exits.train import reduced_vocabulary, train_exits
 from edgetts.runtimes import open_guessers
 from edgetts.runtimes.onnx import OnnxSession
@@ -76,7 +76,7 @@ def with_guessers(tiny: TinyModel, directory: Path, seed: int = 0) -> tuple[Path
         )
         for kind, networks in made.items()
     ]
-    tables = Tables(bundle)
+    tables = GraphTables(bundle)
     vocabulary = np.arange(3, 99, 3)
     note = ExitsNote(32, 1000, 10, 1.0, {"edgetts": "0"}, ())
     install(bundle, manifest, note, notes, tables, tables.head_rows(vocabulary, hidden), vocabulary)
@@ -87,7 +87,7 @@ def with_guessers(tiny: TinyModel, directory: Path, seed: int = 0) -> tuple[Path
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tables_are_the_models_own_rows(family: str, quantize: str, tiny_bundle: TinyBundle) -> None:
     tiny = tiny_bundle(family, quantize=quantize)
-    tables = Tables(tiny.bundle)
+    tables = GraphTables(tiny.bundle)
     ids = np.asarray([0, 5, 17, 40], np.int64)
     table = tiny.weights["token_embd.weight"]
     scale = tiny.arch.embedding_scale or 1.0
@@ -112,7 +112,7 @@ def test_graphs_compute_what_the_networks_say(family: str, tiny_bundle: TinyBund
     assert exit_ is not None
     assert guessers.exit(cut + 1) is None
     assert exit_.vocabulary.tolist() == list(range(3, 99, 3))
-    tables = Tables(bundle)
+    tables = GraphTables(bundle)
     head = tables.head_rows(exit_.vocabulary, tiny.arch.hidden)
     random = np.random.default_rng(1)
     wrong = 0
@@ -254,7 +254,7 @@ def test_training_again_replaces_the_guessers(tiny_bundle: TinyBundle, tmp_path:
     first = {path.name for path in (bundle / EXITS).iterdir()}
     note = read_manifest(bundle).exits
     assert note is not None
-    tables = Tables(bundle)
+    tables = GraphTables(bundle)
     network = random_network(tiny.arch.hidden, 2, seed=9)
     vocabulary = np.arange(32)
     made = [(note.guessers[0], [network])]

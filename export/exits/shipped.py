@@ -25,7 +25,7 @@ from edgetts.errors import CorruptFile
 from edgetts.export.blocks import Affine
 from edgetts.export.exits.install import install
 from edgetts.export.exits.network import BLOCK, Network
-from edgetts.export.exits.tables import Tables
+from edgetts.export.exits.tables import GraphTables, Tables
 from edgetts.export.quantize import nearest
 
 _PART = 1_000_000
@@ -42,8 +42,11 @@ def find_shipped(sha256: str, among: Path = _SHIPPED) -> Path | None:
     return place if (place / _INDEX).is_file() else None
 
 
-def install_shipped(bundle: Path, manifest: Manifest, place: Path) -> ExitsNote:
-    """Put shipped guessers into a bundle. Raises CorruptFile where they are damaged or of another model."""
+def install_shipped(bundle: Path, manifest: Manifest, place: Path, tables: Tables | None = None) -> ExitsNote:
+    """Put shipped guessers into a bundle. tables: of its model; None reads those of a fused bundle's graph.
+
+    Raises CorruptFile where they are damaged or of another model.
+    """
     try:
         index = json.loads((place / _INDEX).read_text(encoding="utf-8"))
         data = b"".join(part.read_bytes() for part in sorted(place.glob("*.bin")))
@@ -58,7 +61,8 @@ def install_shipped(bundle: Path, manifest: Manifest, place: Path) -> ExitsNote:
         raise CorruptFile(
             f"The guessers that came with edgetts cannot be used: {error}.", hint="Install edgetts again."
         ) from error
-    tables, vocabulary = Tables(bundle), arrays["vocabulary"].astype(np.int64)
+    tables = GraphTables(bundle) if tables is None else tables
+    vocabulary = arrays["vocabulary"].astype(np.int64)
     made = [(one, networks[one.file]) for one in note.guessers]
     head = tables.head_rows(vocabulary, manifest.architecture.hidden)
     return install(bundle, manifest, note, made, tables, head, vocabulary)

@@ -1,9 +1,10 @@
-"""Read rows of a finished bundle's embedding and head, by running those parts of its graph."""
+"""Read rows of a model's embedding and head, wherever they are: in a finished bundle, or in what one is made from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -18,8 +19,29 @@ _CHUNK = 1024
 _FIRST_NORM = "blk.0.attn.in"
 
 
-class Tables:
-    """The parts of a bundle's graph before the first layer and behind the last norm."""
+class Tables(Protocol):
+    """A model's embedding and head, as guessers need them."""
+
+    @property
+    def embedding_output(self) -> str:
+        """Name what the nodes of the embedding give out."""
+        ...
+
+    def embedding_nodes(self) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """Return nodes from `input_ids` to rows of the embedding, and their initializers, which lie in the bundle."""
+        ...
+
+    def embeddings(self, ids: NDArray[np.int64]) -> Floats:
+        """Return rows [n, hidden] of the embedding table."""
+        ...
+
+    def head_rows(self, ids: NDArray[np.int64], hidden: int) -> Floats:
+        """Return rows [n, hidden] of the head."""
+        ...
+
+
+class GraphTables:
+    """The parts of a fused bundle's graph before the first layer and behind the last norm, which are run."""
 
     def __init__(self, bundle: Path) -> None:
         self._bundle = bundle
@@ -30,11 +52,9 @@ class Tables:
         self.embedding_output = first[0].input[0]
 
     def embedding_nodes(self) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-        """Return the nodes from `input_ids` to the first layer, and their initializers."""
         return self._part([self.embedding_output], ())
 
     def embeddings(self, ids: NDArray[np.int64]) -> Floats:
-        """Return rows [n, hidden] of the embedding table."""
         nodes, initializers = self.embedding_nodes()
         ports = [onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["b", "s"])]
         out = onnx.helper.make_tensor_value_info(

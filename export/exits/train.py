@@ -26,7 +26,7 @@ from edgetts.export.exits.network import Floats, Network
 from edgetts.export.exits.own_text import Passage, draw_passages
 from edgetts.export.exits.prompts import prompts
 from edgetts.export.exits.states import States, read_states
-from edgetts.export.exits.tables import Tables
+from edgetts.export.exits.tables import GraphTables, Tables
 from edgetts.runtimes.onnx import OnnxSession
 from edgetts.tokenizer import Tokenizer
 
@@ -99,7 +99,7 @@ def train_exits(
     text, held_out = _own_text(bundle, manifest, tokens, questions, threads, seed, trust, show)
     states = _read(bundle, text, threads, trust, lambda share: show("read the text", share))
     tests = _read(bundle, held_out, threads, trust, lambda share: show("read held-out text", share))
-    tables = Tables(bundle)
+    tables = GraphTables(bundle)
     hidden = manifest.architecture.hidden
     reduced = reduced_vocabulary(states.tokens, manifest.architecture.vocab, vocabulary)
     head = tables.head_rows(reduced, hidden)

@@ -17,8 +17,10 @@ from edgetts.checksum import sha256_of
 from edgetts.errors import InvalidInput
 from edgetts.export.checkpoint import Checkpoint, open_checkpoint
 from edgetts.export.convert import layer_cuts, origin_of, write_tokenizer
+from edgetts.export.exits.shipped import find_shipped, install_shipped
 from edgetts.export.static.graph import StaticGraph, key_name, value_name
 from edgetts.export.static.rounding import Rounding, choose
+from edgetts.export.static.tables import CheckpointTables
 from edgetts.export.static.targets import Target, find_target
 from edgetts.export.static.tensors import StoredTensors, folded
 from edgetts.export.weights import WeightsFile
@@ -119,6 +121,9 @@ def convert_static(
             ),
         )
         write_manifest(draft, manifest)
+        sha256 = manifest.source.get("sha256")
+        if isinstance(sha256, str) and (shipped := find_shipped(sha256)) is not None:
+            install_shipped(draft, manifest, shipped, CheckpointTables(draft, checkpoint))
     return destination
 
 

@@ -17,8 +17,8 @@ from edgetts.export.static.precision.layerwise import Layerwise
 from edgetts.export.static.tensors import WeightForm, folded
 from edgetts.static_form import PortNote, PrecisionNote
 
-_WIDTH = 192
-_CALIBRATION, _HELD_OUT = 5, 3
+_WIDTH = 128
+_CALIBRATION, _HELD_OUT = 8, 4
 _SCRATCH = ".scratch"
 
 
