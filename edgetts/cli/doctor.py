@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgetts.cli.shared.output import printable
+from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from edgetts.decoding.session import Session
-    from edgetts.host import Host
     from edgetts.runtimes import Runtime
 
 # What runtimes look for; the rest of a processor's flags only hide these.
@@ -24,20 +23,50 @@ _EXTRAS = {
     "huggingface_hub": ("hub", "models from the Hugging Face Hub"),
     "zeus": ("energy", "meters of graphics processors, Apple Silicon and Jetson"),
 }
-_WIDTHS = (1, 2, 4, 8, 16)
 
 
 @click.command("doctor")
 @click.option(
     "--model",
-    help="Probe a model too: which runtime is faster at what, and how logits differ with the width of a pass.",
+    help="Probe a model too: which runtime is faster at what, and how logits differ with the width of a pass. With "
+    "--provider, show which of its operators that one takes instead.",
 )
+@click.option(
+    "--provider",
+    help="Show what there is to know of one of ONNX Runtime's providers, such as qnn. With --model, its delegation "
+    "table: which operators run on it, which on the CPU, why, and how much of the model that is, for a pass of one "
+    "token (--json: of every width). A provider that compiles compiles for it.",
+)
+@click.option(
+    "--provider-option",
+    "-o",
+    "given",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the provider; may be repeated.",
+)
+@click.option("--soc", help="The chip that the provider compiles for, such as sm8650.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(model: str | None, as_json: bool) -> None:
+def command(
+    model: str | None, provider: str | None, given: tuple[str, ...], soc: str | None, as_json: bool
+) -> None:
     """Show runtimes, versions, hardware, cache, energy meters, power state, calibrations, and what is missing."""
+    if provider is not None:
+        _show_provider(provider, model, given, soc, as_json)
+        return
+    if given or soc is not None:
+        raise InvalidInput(
+            f"{'-o' if given else '--soc'} is for a provider.", hint="Name one: --provider qnn"
+        )
     report = _report()
     if model is not None:
-        report |= _probe(model)
+        from edgetts.cli.shared.probing import probe
+
+        report |= probe(model)
+    _show(report, as_json)
+
+
+def _show(report: dict[str, dict[str, Any]], as_json: bool) -> None:
     if as_json:
         import json
 
@@ -45,15 +74,34 @@ def command(model: str | None, as_json: bool) -> None:
         return
     for section, facts in report.items():
         click.echo(f"{section}")
+        width = max(20, *map(len, facts))
         for name, value in facts.items():
             shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else value
-            click.echo(printable(f"  {name:<20} {shown}"))
+            click.echo(printable(f"  {name:<{width}} {shown}"))
+
+
+def _show_provider(
+    provider: str, model: str | None, given: tuple[str, ...], soc: str | None, as_json: bool
+) -> None:
+    from edgetts.cli.shared.provider_options import read_provider_options
+
+    options = read_provider_options(given)
+    if model is None:
+        from edgetts.cli.shared.providers import provider_report
+
+        _show(provider_report(provider, options, soc), as_json)
+        return
+    from edgetts.cli.shared.delegating import delegate
+    from edgetts.cli.shared.delegation_table import show_delegated
+
+    show_delegated(delegate(model, provider, options, soc, every_width=as_json), as_json)
 
 
 def _report() -> dict[str, dict[str, Any]]:
     import psutil
 
     from edgetts.cli.shared.condition import condition
+    from edgetts.cli.shared.providers import provider_states
     from edgetts.runtimes import RUNTIMES
     from edgetts.runtimes.hardware import physical_cores
     from edgetts.store.home import find_home, size_on_disk
@@ -70,7 +118,7 @@ def _report() -> dict[str, dict[str, Any]]:
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         },
         "runtimes": {name: _runtime(runtime) for name, runtime in RUNTIMES.items()},
-        "providers": _providers(),
+        "providers": provider_states(),
         "processor": {
             "cores": f"{physical_cores()} used, {psutil.cpu_count() or '?'} logical",
             "features": _features(),
@@ -90,55 +138,6 @@ def _report() -> dict[str, dict[str, Any]]:
     }
 
 
-def _probe(model: str) -> dict[str, dict[str, str]]:
-    """Say how fast each runtime is, and how far the same tokens' logits lie apart in passes of other widths."""
-    from edgetts.engine import load
-
-    def notify(sentence: str) -> None:
-        click.echo(sentence, err=True)
-
-    with load(model, offline=True, notify=notify) as engine:
-        prompt = engine.tokenizer.encode("The river rises in the hills north of the town.", special=False)
-        speeds = {host.runtime: _speeds(host) for host in engine.hosts}
-        found = {
-            f"passes on {host.runtime}": _passes(host.session, prompt)
-            for host in engine.hosts
-            if host.session.capabilities.extend
-        }
-    report = {"tokens a second": {name: ", ".join(_shown(rates)) for name, rates in speeds.items()}}
-    if len(speeds) > 1:
-        report["faster"] = {
-            what: max(speeds, key=lambda name: speeds[name][what]) for what in next(iter(speeds.values()))
-        }
-    return report | found
-
-
-def _speeds(host: Host) -> dict[str, float]:
-    """Return tokens a second by what is asked, from the curve of a runtime."""
-    from edgetts.control.planning.choice import lone_gain
-
-    times = host.times
-    rates = {f"{width} samples": width / times.at(width) for width in _WIDTHS if width > 1}
-    alone = 1 / times.at(1)
-    rates = {"one sample": alone, "one with guesses": alone * lone_gain(times, host.guess_rate), **rates}
-    return rates | {"prompt": times.prefill_rate}
-
-
-def _shown(rates: dict[str, float]) -> list[str]:
-    return [f"{what} {rate:.0f}" for what, rate in rates.items()]
-
-
-def _passes(session: Session, prompt: list[int]) -> dict[str, str]:
-    from edgetts.decoding.invariance import probe_invariance
-
-    found = probe_invariance(session, prompt)
-    return {
-        f"{one.kind} {one.width}": f"logits differ by up to {one.largest:.3g}; {one.flips} of {one.positions} "
-        "first choices flip" + (f", which led by up to {one.margin:.3g}" if one.flips else "")
-        for one in found
-    }
-
-
 def _runtime(runtime: Runtime) -> str:
     if runtime.extra is not None and not runtime.installed:
         return f"missing ({runtime.purpose}): pip install 'edgetts[{runtime.extra}]'"
@@ -148,14 +147,6 @@ def _runtime(runtime: Runtime) -> str:
     except (ImportError, OSError, RuntimeError) as error:
         return f"cannot be loaded: {error}"
     return f"ready, {runtime.distribution} {version(runtime.distribution)}"
-
-
-def _providers() -> dict[str, str]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        return {"none": f"onnxruntime cannot be loaded: {error}. Reinstall it: pip install onnxruntime"}
-    return dict.fromkeys(onnxruntime.get_available_providers(), "available")
 
 
 def _extra(package: str) -> str:

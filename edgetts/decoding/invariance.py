@@ -43,7 +43,8 @@ def probe_invariance(
     try:
         text, plain = _steps(session, root, first, min(tokens, session.info.context - len(prompt)))
         found: list[Invariance] = []
-        for width in widths if able.extend and able.truncate else ():
+        one_pass = [width for width in widths if able.widest is None or width <= able.widest]
+        for width in one_pass if able.extend and able.truncate else ():
             found.append(_compare("extend", width, plain, _extends(session, root, len(prompt), text, width)))
         for width in widths if able.parallel and able.fork and able.truncate else ():
             found.append(

@@ -10,6 +10,7 @@ from typing import get_args
 
 from edgetts.decoding.alone import Situation
 from edgetts.decoding.early_exit import CRITERIA, EarlyExitDecoder, make_criterion
+from edgetts.decoding.early_exit.decoder import MOST_PENDING
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.session import Session
 from edgetts.decoding.speculation import (
@@ -24,6 +25,7 @@ from edgetts.decoding.speculation import (
     RecurrentDrafter,
     SpeculativeDecoder,
     Speculator,
+    longest_draft,
 )
 from edgetts.errors import InvalidInput, Unsupported
 from edgetts.types import LONGEST_DRAFT, AcceptanceRule, DecodeParams, LeaveEarly, LeavingNote
@@ -79,8 +81,14 @@ class LoneDecoding:
         """
         if decode.early_exit is not None:
             return self._early(decode.early_exit)
-        able = self._session.capabilities.extend and self._session.capabilities.truncate
+        can = self._session.capabilities
         wanted = self._wanted(decode.drafters)
+        always = decode.mode == "speculative"
+        longest = 0
+        if decode.mode != "plain":
+            usual = _FORCED_LENGTH if always else LONGEST_DRAFT
+            longest = longest_draft(can, decode.length, usual)
+        able = can.extend and can.truncate and can.widest != 1
         if decode.mode == "speculative" and not able:
             raise Unsupported(
                 f"The {self._session.info.runtime} runtime cannot verify drafts.",
@@ -88,12 +96,11 @@ class LoneDecoding:
             )
         if decode.mode == "plain" or not able or not wanted:
             return None
-        always = decode.mode == "speculative"
         speculator = Speculator(
             lambda at: [self._drafter(name, at, decode.acceptance) for name in wanted],
             self._acceptance[decode.acceptance],
             self._costs,
-            longest=decode.length or (_FORCED_LENGTH if always else LONGEST_DRAFT),
+            longest=longest,
             always=always,
             clock=self._clock,
         )
@@ -177,7 +184,11 @@ class LoneDecoding:
         else:
             criterion, cuts = make_criterion(want.criterion, want.strictness), tuple(guessers.exits)
         heads = [guessers.exit(cut) for cut in cuts if cut in able]
-        return EarlyExitDecoder([head for head in heads if head is not None], criterion)
+        most = MOST_PENDING
+        if (widest := self._session.capabilities.widest) is not None:
+            # With the token that goes on, as many as one pass over the late layers takes.
+            most = max(1, min(most, widest - 1))
+        return EarlyExitDecoder([head for head in heads if head is not None], criterion, most_pending=most)
 
 
 def _least_depth(rows: Sequence[LeavingNote], want: LeaveEarly) -> LeavingNote:

@@ -254,6 +254,20 @@ class SessionContract(ABC):
                     "the sibling of what was pending",
                 )
 
+    def test_a_branch_whose_pending_tokens_were_cut_off_goes_on_as_any_other(self) -> None:
+        with self._session() as session:
+            tokens = _tokens(session, 8)
+            for cut in session.capabilities.exits:
+                branch, _ = session.prefill(tokens[:4])
+                session.advance(branch, tokens[4:6], cut)
+                session.truncate(branch, 4)
+                self._step(session, [branch], tokens[4:5])
+                session.advance(branch, tokens[5:6], cut)
+                _law((branch.length, branch.pending) == (6, 1), "only the last token is pending")
+                logits = session.complete(branch, tokens[6:]).copy()
+                for i, row in enumerate(logits):
+                    self._same(session, row, self._alone(session, tokens[: 6 + i]), f"complete's row {i}")
+
     def test_a_branch_with_pending_tokens_is_refused_elsewhere(self) -> None:
         with self._session() as session:
             exits = session.capabilities.exits

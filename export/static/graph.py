@@ -309,10 +309,15 @@ class StaticGraph:
         if arch.attention_bias:
             bias = self._vector(f"{prefix}.attn_{which}.bias")
             projected = self._op("Add", [projected, bias], f"{prefix}.{which}.biased")
+        if arch.qk_norm and which != "v":
+            # One head a row: with two axes of rows, HTP's compiler gets the norm wrong from 16 tokens on.
+            rows = self._shape(f"{heads}.rows", [1, self._width * heads, arch.head_dim])
+            [projected] = self._move("Reshape", [projected, rows], f"{prefix}.{which}.rows")
+            projected = self._norm(
+                f"{prefix}.attn_{which}_norm.weight", projected, f"{prefix}.{which}.normed"
+            )
         apart = self._shape(f"{heads}.heads", [1, self._width, heads, arch.head_dim])
         [split] = self._move("Reshape", [projected, apart], f"{prefix}.{which}.split")
-        if arch.qk_norm and which != "v":
-            split = self._norm(f"{prefix}.attn_{which}_norm.weight", split, f"{prefix}.{which}.normed")
         return self._move("Transpose", [split], out or f"{prefix}.{which}", perm=[0, 2, 1, 3])[0]
 
     def _rotated(self, name: str, x: str, local: str) -> str:

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgetts.runtimes.npu.assignment import Assignment, Found, assignment
-from edgetts.runtimes.npu.assignment import trace_options as trace_options
-from edgetts.runtimes.npu.assignment import traced_reasons as traced_reasons
 from edgetts.runtimes.npu.providers import Provider
 from edgetts.runtimes.npu.workload import Work, workload
 
@@ -148,13 +146,6 @@ def delegation(
     work = workload(graph)
     found = assignment(graph, provider, options, renamed=work.renamed, threads=threads)
     return Delegation(provider.name, tuple(_place(work.operators, found, provider.name)), work.fixed)
-
-
-def unsupported_operators(
-    graph: Path | bytes, provider: Provider, options: Mapping[str, str]
-) -> tuple[Placed, ...]:
-    """Return the operators of a graph that a provider does not take. Raises as `delegation` does."""
-    return delegation(graph, provider, options).unsupported
 
 
 def without_place(provider: str, operators: Iterable[Placed]) -> str:

@@ -258,7 +258,8 @@ class OnnxSession:
             self._check_tokens(tokens)
         check_room(self._info, own.length + len(tokens))
         arena.reserve(own.length + len(tokens))
-        if own.depths is None:
+        if own.depths is None or not own.pending:
+            # Also where pending tokens were cut off: what was appended since went through all layers.
             own.depths = Depths(len(self._graphs), own.length, self._arch.hidden)
         return own
 
