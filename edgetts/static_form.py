@@ -54,7 +54,8 @@ class CompiledNote:
     """Graphs compiled for one chip by one version of a provider; bytes on disk, peak memory of the compiler.
 
     graphs: by the file compiled, the EPContext model that stands for it. shared: graphs of one segment share a binary
-    and their weights in it, which emulators may not be able to read.
+    and their weights in it, which emulators may not be able to read. difference: of logits from the CPU's, as the
+    emulator computed them, relative to their root mean square; None where that was not looked at.
     """
 
     soc: str
@@ -66,6 +67,7 @@ class CompiledNote:
     peak_bytes: int
     bytes: int
     shared: bool = False
+    difference: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,8 @@ def _precision(data: Any) -> PrecisionNote:
 
 
 def _compiled(data: Any) -> CompiledNote:
+    if (difference := data.get("difference")) is not None:
+        _of((int, float), difference)
     graphs = {_of(str, key): _of(str, value) for key, value in _of(dict, data.pop("graphs")).items()}
     if not isinstance(data.get("shared", False), bool):
         raise TypeError("weights are shared or not")

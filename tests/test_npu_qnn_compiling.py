@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ import onnx
 import psutil
 import pytest
 from conftest import sealed_copy
+from golden import model_architecture
 from numpy.typing import NDArray
 from onnx import helper
-from tiny import write_tiny_gguf
+from tiny import tiny_weights, write_tiny_gguf
 
 from edgetts.bundle import EMBEDDING, open_bundle, read_manifest
 from edgetts.errors import CorruptFile, EdgettsError, OutOfMemory, RuntimeFailure, Unsupported
@@ -141,8 +144,7 @@ def test_widths_of_a_segment_share_their_weights(bundle: Path, compiled: Path) -
     binaries = {name for name in open_bundle(bundle).files if name.endswith("_qnn.bin")}
     assert len(binaries) == 3  # two segments and the head
     assert note.bytes < 0.75 * compiled_for(compiled, "sm8650").bytes
-    assert [stage for stage, _ in steps[:-1]] == [f"graph {n} of 8" for n in range(1, 9)]
-    assert steps[-1] == ("graph 8 of 8", 1.0)
+    assert [share for stage, share in steps if stage == "compile for sm8650"] == [n / 8 for n in range(9)]
     assert "emulator" in misfit(note, find_provider("qnn"))
 
 
@@ -150,7 +152,7 @@ def test_widths_of_a_segment_share_their_weights(bundle: Path, compiled: Path) -
     ("asked", "kind", "said"),
     [
         ({"memory_bytes": 90 << 20}, OutOfMemory, "--compile-memory"),
-        ({"seconds": 0.01}, RuntimeFailure, "--compile-seconds"),
+        ({"seconds": 0.01}, RuntimeFailure, "--compile-time"),
         ({"options": {"nonsense": "1"}}, EdgettsError, "nonsense"),
         ({"options": {"backend_type": "ir"}, "fallback": True}, RuntimeFailure, "wrote nothing"),
         ({"soc": "sm8350"}, RuntimeFailure, "--target qnn-htp"),  # v68, which computes no floats
@@ -244,7 +246,7 @@ def test_the_compiler_ends_with_the_program_that_was_killed(bundle: Path) -> Non
         [sys.executable, "-c", code, str(bundle)], stdout=subprocess.PIPE, text=True
     ) as program:
         assert program.stdout is not None
-        assert program.stdout.readline() == "graph 1 of 8\n"
+        assert program.stdout.readline() == "compile for sm8650\n"
         compilers = psutil.Process(program.pid).children()
         program.kill()
     assert len(compilers) == 1
@@ -255,3 +257,22 @@ def test_the_compiler_ends_with_the_program_that_was_killed(bundle: Path) -> Non
     with pytest.raises(RuntimeFailure):
         compile_bundle(bundle, soc="sm8650", seconds=0.01)
     assert names_in(bundle) == {*open_bundle(bundle).files, "manifest.json"}
+
+
+@pytest.mark.skipif(version("onnxruntime-qnn") != "2.7.0", reason="the compiler's mistake is known of 2.7.0")
+def test_what_is_compiled_wrongly_is_refused(tmp_path: Path) -> None:
+    # Widths of 16 and heads of 16 dimensions: feed-forwards of 8-bit matrices come out wrong, whatever the options.
+    arch = model_architecture("llama")
+    write_tiny_gguf(tmp_path / "tiny.gguf", arch=arch, weights=tiny_weights(arch))
+    made = partial(
+        convert_static, tmp_path / "tiny.gguf", target="qnn-htp", context=48, agreement=0.5, cuts=(2,)
+    )
+    wrong, right = made(tmp_path / "a.edge", chunk=16), made(tmp_path / "b.edge", chunk=20)
+    before = names_in(wrong), (wrong / "manifest.json").read_bytes()
+    with pytest.raises(RuntimeFailure, match=r"Passes of 16 tokens .* differ by [0-9]+%"):
+        compile_bundle(wrong, soc="sm8650")
+    assert (names_in(wrong), (wrong / "manifest.json").read_bytes()) == before
+    note = compile_bundle(right, soc="sm8650")
+    assert note.difference is not None
+    assert note.difference < 0.05
+    assert compile_bundle(wrong, soc="sm8650", check=False).difference is None

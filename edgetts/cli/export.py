@@ -77,6 +77,12 @@ if TYPE_CHECKING:
     help="With --soc: hold weights once for all widths, a third of the space; the emulator cannot open that. "
     "Default: --share.",
 )
+@click.option(
+    "--check/--no-check",
+    default=None,
+    help="With --soc: see in the emulator, where there is one, whether what was compiled computes what the CPU does. "
+    "Takes minutes. Default: --check.",
+)
 @click.option("--prune-layers", help="With --to gguf: layers to leave out, counted from 0, e.g. 10,11,12.")
 @click.option(
     "--imatrix-text",
@@ -108,6 +114,7 @@ def command(
     compile_time: float | None,
     compile_memory: float | None,
     share: bool | None,
+    check: bool | None,
     prune_layers: str | None,
     imatrix_text: Path | None,
     draft: bool,
@@ -128,7 +135,9 @@ def command(
         raise InvalidInput(f"{what} does not go with --via optimum, which writes bundles without cuts.")
     if minutes is not None and not draft:
         raise InvalidInput("--minutes goes with --draft.")
-    static = StaticOptions(target, chunk, draft_width, agreement, socs, compile_time, compile_memory, share)
+    static = StaticOptions(
+        target, chunk, draft_width, agreement, socs, compile_time, compile_memory, share, check
+    )
     if static.given and (draft or via is not None or form != "bundle"):
         what = "--draft" if draft else "--via" if via is not None else f"--to {form}"
         raise InvalidInput(f"{static.given[0]} does not go with {what}.")

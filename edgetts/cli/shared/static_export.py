@@ -31,6 +31,7 @@ class StaticOptions:
     seconds: float | None
     memory: float | None
     share: bool | None = None
+    check: bool | None = None
 
     @property
     def given(self) -> list[str]:
@@ -44,6 +45,7 @@ class StaticOptions:
             "--compile-time": self.seconds,
             "--compile-memory": self.memory,
             "--share/--no-share": self.share,
+            "--check/--no-check": self.check,
         }
         return [name for name, value in named.items() if value is not None]
 
@@ -120,7 +122,7 @@ def compile_static(bundle: Path, options: StaticOptions, *, as_json: bool) -> No
     _report(bundle, time.perf_counter() - began, compiled, as_json=as_json)
 
 
-_COMPILING = ("--soc", "--compile-time", "--compile-memory", "--share/--no-share")
+_COMPILING = ("--soc", "--compile-time", "--compile-memory", "--share/--no-share", "--check/--no-check")
 
 
 def _check_chips(options: StaticOptions) -> None:
@@ -151,6 +153,7 @@ def _compile(bundle: Path, options: StaticOptions) -> list[CompiledNote]:
                     memory_bytes=None if options.memory is None else int(1e6 * options.memory),
                     progress=line,
                     share=options.share is not False,
+                    check=options.check is not False,
                 )
             )
         finally:
@@ -182,7 +185,12 @@ def _report(bundle: Path, seconds: float, compiled: Sequence[CompiledNote], *, a
     for note in [] if as_json else compiled:
         click.echo(
             f"compiled for {note.soc} by {note.provider} {note.version}: {note.bytes / 1e6:.1f} MB "
-            f"in {note.seconds:.1f} s, with up to {note.peak_bytes / 1e6:.0f} MB of memory",
+            f"in {note.seconds:.1f} s, with up to {note.peak_bytes / 1e6:.0f} MB of memory"
+            + (
+                ""
+                if note.difference is None
+                else f"; emulated, logits are {note.difference:.1%} off the CPU's"
+            ),
             err=True,
         )
     if as_json:

@@ -65,13 +65,15 @@ def compile_bundle(
     progress: Progress | None = None,
     fallback: bool = False,
     share: bool = True,
+    check: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> CompiledNote:
     """Compile the graphs of a static bundle for a chip, into npu/ of the bundle; return the note in its manifest.
 
     options: the provider's, over the chip's. seconds, memory_bytes: what the compiler may take, None for
     DEFAULT_SECONDS and `default_memory()`. fallback: let operators that the chip has not run on the CPU. share: store
-    weights once for all widths, which needs a third of the space; QNN's emulator cannot open such binaries. The bundle
+    weights once for all widths, which needs a third of the space; QNN's emulator cannot open such binaries. check: where
+    the provider is an emulator, see whether it computes what the CPU does, which takes a few passes. The bundle
     stays as it was unless all went well. Raises what opening a bundle raises, InvalidInput, MissingExtra, Unsupported,
     OutOfMemory, RuntimeFailure and StorageError.
     """
@@ -99,7 +101,10 @@ def compile_bundle(
             Compilation(chip.name, found.name, files, limits),
             {
                 "provider": found.name,
+                "soc": chip.name,
                 "options": given,
+                "given": dict(options or {}),
+                "check": check,
                 "fallback": fallback,
                 "bundle": str(bundle.resolve()),
                 "groups": groups,
@@ -118,6 +123,7 @@ def compile_bundle(
             peak_bytes=outcome.peak_bytes,
             bytes=0,
             shared=any(len(group) > 1 for group in groups),
+            difference=None if outcome.answer is None else outcome.answer["done"]["difference"],
         )
         return install(bundle, scratch / _FILES, static, note)
 
@@ -136,8 +142,11 @@ def _run(
 
     def hear(answer: Answer) -> None:
         nonlocal number
+        if "width" in answer:
+            tell(f"check for {compilation.soc}", 1.0)
+            return
         number = int(answer["graph"])
-        tell(f"graph {number} of {count}", (number - 1) / count)
+        tell(f"compile for {compilation.soc}", (number - 1) / count)
 
     outcome = supervise(
         [
@@ -159,8 +168,8 @@ def _run(
             f"{compilation.provider} wrote nothing for {missing[0]}.",
             hint="Leave out options that it was given.",
         )
-    tell(f"graph {number} of {count}", 1.0)
-    return replace(outcome, peak_bytes=max(outcome.peak_bytes, int(outcome.answer["done"]["peak_bytes"])))
+    tell(f"compile for {compilation.soc}", 1.0)
+    return replace(outcome, peak_bytes=int(outcome.answer["done"]["peak_bytes"]) or outcome.peak_bytes)
 
 
 def _limits(seconds: float | None, memory_bytes: int | None) -> Limits:

@@ -1,8 +1,8 @@
 """Compile graphs in a process of its own, which takes the compiler's memory, its noise and its crashes with it.
 
 Runs in the child, started by `bundles`. The request names a provider, its options, and groups of graphs; each group
-becomes one binary whose graphs share their weights. Answers: {"graph": number} before each graph, and last
-{"done": {"peak_bytes": n}} or {"refused": {"kind": error, "message": text, "hint": text}}.
+becomes one binary whose graphs share their weights. Answers: {"graph": number} before each graph, {"width": tokens}
+before each pass that is checked, and last {"done": {"peak_bytes": n, "difference": share or null}} or {"refused": {"kind": error, "message": text, "hint": text}}.
 """
 
 from __future__ import annotations
@@ -33,17 +33,29 @@ def main() -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
+    difference = None
     try:
-        _compile(request, lambda number: tell({"graph": number}))
+        provider = find_provider(request["provider"])
+        _compile(request, provider, lambda number: tell({"graph": number}))
+        peak = _peak_bytes()
+        if request["check"] and provider.emulated:
+            from edgetts.export.static.compiling.checking import check_passes
+
+            difference = check_passes(
+                Path(request["bundle"]),
+                request["provider"],
+                request["soc"],
+                request["given"],
+                lambda width: tell({"width": width}),
+            )
     except EdgettsError as error:
         message = str(error.args[0]) if error.args else type(error).__name__
         tell({"refused": {"kind": type(error).__name__, "message": message, "hint": error.hint}})
     else:
-        tell({"done": {"peak_bytes": _peak_bytes()}})
+        tell({"done": {"peak_bytes": peak, "difference": difference}})
 
 
-def _compile(request: dict[str, Any], tell: Callable[[int], None]) -> None:
-    provider = find_provider(request["provider"])
+def _compile(request: dict[str, Any], provider: Provider, tell: Callable[[int], None]) -> None:
     number = 0
     for group in request["groups"]:
         for place, file in enumerate(group):
