@@ -38,7 +38,10 @@ def main() -> None:
         provider = find_provider(request["provider"])
         _compile(request, provider, lambda number: tell({"graph": number}))
         peak = _peak_bytes()
-        if request["check"] and provider.emulated:
+        written = all(
+            (Path(request["output"]) / file).is_file() for group in request["groups"] for file in group
+        )
+        if request["check"] and provider.emulated and written:
             from edgetts.export.static.compiling.checking import check_passes
 
             difference = check_passes(
