@@ -151,7 +151,7 @@ def test_one_sentence_says_at_which_graph_and_why(
     assert "Compiling b.onnx (2 of 2) for sm8650" in str(error)
     assert said in str(error)
     assert outcome.stopped != "memory" or "--compile-memory" in error.hint
-    assert outcome.stopped != "time" or "--compile-seconds" in error.hint
+    assert outcome.stopped != "time" or "--compile-time" in error.hint
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")

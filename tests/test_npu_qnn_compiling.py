@@ -199,7 +199,7 @@ def test_an_operator_without_a_place_goes_to_the_cpu_where_that_is_allowed(
     source: Path, tmp_path: Path
 ) -> None:
     odd = sealed_copy(source, tmp_path, with_a_determinant)
-    note = compile_bundle(odd, soc="sm8650", share=False, fallback=True)
+    note = compile_bundle(odd, soc="sm8650", share=False, fallback=True, check=False)
     model = onnx.load(odd / note.graphs["head.w1.onnx"], load_external_data=False)
     assert {"EPContext", "Det"} <= {node.op_type for node in model.graph.node}
     qnn = find_provider("qnn")

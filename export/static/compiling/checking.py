@@ -23,7 +23,13 @@ _MOST = 0.2
 
 
 def check_passes(
-    bundle: Path, provider: str, soc: str, options: Mapping[str, str], tell: Callable[[int], None]
+    bundle: Path,
+    *,
+    provider: str,
+    soc: str,
+    options: Mapping[str, str],
+    fallback: bool,
+    tell: Callable[[int], None],
 ) -> float:
     """Run a pass of every width on both; return the largest root mean square difference of logits, relative to them.
 
@@ -37,7 +43,9 @@ def check_passes(
 
     ids = tokenizers.Tokenizer.from_file(str(bundle / TOKENIZER)).encode(TEXT, add_special_tokens=False).ids
     here = StaticSession.open(bundle, device="cpu")
-    there = StaticSession.open(bundle, provider=provider, soc=soc, provider_options=dict(options))
+    there = StaticSession.open(
+        bundle, provider=provider, soc=soc, provider_options=dict(options), fallback=fallback
+    )
     try:
         widths = sorted({note.chunk, note.draft_width + 1, 1}, reverse=True)
         fits = manifest.context - sum(widths[1:])

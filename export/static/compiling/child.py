@@ -46,10 +46,11 @@ def main() -> None:
 
             difference = check_passes(
                 Path(request["bundle"]),
-                request["provider"],
-                request["soc"],
-                request["given"],
-                lambda width: tell({"width": width}),
+                provider=request["provider"],
+                soc=request["soc"],
+                options=request["given"],
+                fallback=request["fallback"],
+                tell=lambda width: tell({"width": width}),
             )
     except EdgettsError as error:
         message = str(error.args[0]) if error.args else type(error).__name__
