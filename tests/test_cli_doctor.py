@@ -166,7 +166,7 @@ def refused(code: int, *arguments: str) -> str:
 
 
 def test_every_provider_is_told_or_the_way_to_get_it() -> None:
-    from edgetts.runtimes.npu.catalogue import all_entries
+    from edgetts.runtimes.providers.catalogue import all_entries
 
     providers = doctor()["providers"]
     assert {entry.provider for entry in all_entries()} <= set(providers)

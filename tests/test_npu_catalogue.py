@@ -8,7 +8,7 @@ import pytest
 
 import edgetts.profiles
 from edgetts.errors import CorruptFile, InvalidInput
-from edgetts.runtimes.npu.catalogue import (
+from edgetts.runtimes.providers.catalogue import (
     all_entries,
     all_socs,
     find_entry,
@@ -16,7 +16,7 @@ from edgetts.runtimes.npu.catalogue import (
     read_providers,
     read_socs,
 )
-from edgetts.runtimes.npu.provider_options import provider_options
+from edgetts.runtimes.providers.options import provider_options
 
 QNN = "QNNExecutionProvider"
 TABLES = Path(edgetts.profiles.__file__).parent

@@ -27,7 +27,7 @@ from edgetts.export.static.compiling.installing import install
 from edgetts.export.static.compiling.supervising import Limits, Outcome, supervise
 from edgetts.export.static.convert import convert_static
 from edgetts.runtimes.npu.compiled import misfit
-from edgetts.runtimes.npu.providers import Provider
+from edgetts.runtimes.providers.finding import Provider
 from edgetts.static_form import CompiledNote, StaticNote
 
 QNN = "QNNExecutionProvider"

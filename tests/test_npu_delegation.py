@@ -14,8 +14,8 @@ from static_bundles import CHUNK, DRAFT_WIDTH, StaticBundle, static_bundle  # no
 
 from edgetts.bundle import read_manifest
 from edgetts.errors import CorruptFile, ModelNotFound, Unsupported
-from edgetts.runtimes.npu.assignment import trace_options, traced_reasons
-from edgetts.runtimes.npu.delegation import (
+from edgetts.runtimes.delegation.assignment import trace_options, traced_reasons
+from edgetts.runtimes.delegation.table import (
     Delegation,
     Placed,
     Share,
@@ -23,8 +23,8 @@ from edgetts.runtimes.npu.delegation import (
     together,
     without_place,
 )
-from edgetts.runtimes.npu.providers import Provider, find_provider
-from edgetts.runtimes.npu.workload import workload
+from edgetts.runtimes.delegation.workload import workload
+from edgetts.runtimes.providers.finding import Provider, find_provider
 
 CPU = "CPUExecutionProvider"
 # It is in every build, and takes an operator of its own alone: whatever is asked of it is left to the CPU.

@@ -16,10 +16,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgetts.errors import CorruptFile, EdgettsError, InvalidInput, MissingExtra, RuntimeFailure, Unsupported
-from edgetts.runtimes.npu import plugins
-from edgetts.runtimes.npu.discovery import discover
-from edgetts.runtimes.npu.providers import find_provider, open_graph, session_options
-from edgetts.runtimes.npu.trial import try_library
+from edgetts.runtimes.providers import plugins
+from edgetts.runtimes.providers.discovery import discover
+from edgetts.runtimes.providers.finding import find_provider, open_graph, session_options
+from edgetts.runtimes.providers.trial import try_library
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="ELF")
 UNHEARD = "UnheardExecutionProvider"

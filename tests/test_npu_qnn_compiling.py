@@ -25,9 +25,9 @@ from edgetts.bundle import EMBEDDING, open_bundle, read_manifest
 from edgetts.errors import CorruptFile, EdgettsError, OutOfMemory, RuntimeFailure, Unsupported
 from edgetts.export.static.compiling import compile_bundle
 from edgetts.export.static.convert import convert_static
-from edgetts.runtimes.npu.catalogue import find_soc
 from edgetts.runtimes.npu.compiled import misfit
-from edgetts.runtimes.npu.providers import Provider, find_provider, open_graph, session_options
+from edgetts.runtimes.providers.catalogue import find_soc
+from edgetts.runtimes.providers.finding import Provider, find_provider, open_graph, session_options
 from edgetts.static_form import CompiledNote, StaticNote
 
 pytest.importorskip("onnxruntime_qnn")

@@ -22,10 +22,10 @@ from static_bundles import StaticBundle, static_bundle  # noqa: F401 - a fixture
 
 from edgetts.cli import main
 from edgetts.errors import Unsupported
-from edgetts.runtimes.npu.assignment import trace_options
-from edgetts.runtimes.npu.catalogue import find_soc
-from edgetts.runtimes.npu.delegation import Share, delegation, together
-from edgetts.runtimes.npu.providers import Provider, find_provider, open_graph, session_options
+from edgetts.runtimes.delegation.assignment import trace_options
+from edgetts.runtimes.delegation.table import Share, delegation, together
+from edgetts.runtimes.providers.catalogue import find_soc
+from edgetts.runtimes.providers.finding import Provider, find_provider, open_graph, session_options
 
 QNN, CPU = "QNNExecutionProvider", "CPUExecutionProvider"
 

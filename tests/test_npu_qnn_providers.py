@@ -18,10 +18,10 @@ from onnx import TensorProto, helper
 pytest.importorskip("onnxruntime_qnn")
 
 from edgetts.errors import CorruptFile, InvalidInput, RuntimeFailure, Unsupported
-from edgetts.runtimes.npu import plugins
-from edgetts.runtimes.npu.catalogue import find_soc
-from edgetts.runtimes.npu.discovery import discover
-from edgetts.runtimes.npu.providers import Provider, find_provider, open_graph, session_options
+from edgetts.runtimes.providers import plugins
+from edgetts.runtimes.providers.catalogue import find_soc
+from edgetts.runtimes.providers.discovery import discover
+from edgetts.runtimes.providers.finding import Provider, find_provider, open_graph, session_options
 
 SM8650 = find_soc("sm8650").options
 
@@ -177,8 +177,8 @@ def test_any_plugin_is_taken_by_name_and_path_and_only_once(tmp_path: Path) -> N
 def test_nothing_but_our_own_words_gets_to_the_terminal(doubling: Path) -> None:
     code = f"""
 from pathlib import Path
-from edgetts.runtimes.npu.catalogue import find_soc
-from edgetts.runtimes.npu.providers import find_provider, open_graph, session_options
+from edgetts.runtimes.providers.catalogue import find_soc
+from edgetts.runtimes.providers.finding import find_provider, open_graph, session_options
 qnn = find_provider("qnn")
 print("before")
 open_graph(Path({str(doubling)!r}), session_options(qnn, find_soc("sm8650").options), qnn)

@@ -18,8 +18,8 @@ from edgetts.bundle import read_manifest
 from edgetts.decoding.session import Logits
 from edgetts.errors import CorruptFile
 from edgetts.runtimes.npu import StaticSession
-from edgetts.runtimes.npu.catalogue import find_soc
-from edgetts.runtimes.npu.providers import Provider, find_provider, open_graph, session_options
+from edgetts.runtimes.providers.catalogue import find_soc
+from edgetts.runtimes.providers.finding import Provider, find_provider, open_graph, session_options
 from edgetts.static_form import CompiledNote
 
 pytest.importorskip("onnxruntime_qnn")

@@ -47,8 +47,8 @@ from edgetts.errors import (
 )
 from edgetts.runtimes.npu import NpuOptions, StaticSession, lanes, placing
 from edgetts.runtimes.npu.lanes import passes_over
-from edgetts.runtimes.npu.providers import Provider
 from edgetts.runtimes.onnx import OnnxSession
+from edgetts.runtimes.providers.finding import Provider
 from edgetts.types import SamplingParams
 
 FP32 = 1e-4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgetts.runtimes.npu.providers import Provider
+from edgetts.runtimes.providers.finding import Provider
 from edgetts.static_form import CompiledNote
 
 

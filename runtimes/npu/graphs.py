@@ -16,7 +16,7 @@ from edgetts.runtimes.npu.compiled import misfit
 from edgetts.runtimes.npu.options import NpuOptions
 from edgetts.runtimes.npu.placing import Place, Placement
 from edgetts.runtimes.npu.ports import Port, WrongPort, input_shapes, output_shapes, read_ports
-from edgetts.runtimes.npu.providers import open_graph, session_options
+from edgetts.runtimes.providers.finding import open_graph, session_options
 from edgetts.static_form import CompiledNote, GraphNote, StaticNote
 
 # Packed weights are a copy for each width, where mapped ones are the same pages for all (ONNX Runtime shares packed

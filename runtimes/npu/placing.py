@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import onnxruntime as ort
 
 from edgetts.errors import InvalidInput, MissingExtra, RuntimeFailure, Unsupported
-from edgetts.runtimes.npu.catalogue import find_soc
 from edgetts.runtimes.npu.options import NpuOptions
-from edgetts.runtimes.npu.providers import Provider, find_provider
+from edgetts.runtimes.providers.catalogue import find_soc
+from edgetts.runtimes.providers.finding import Provider, find_provider
 
 CPU = "CPUExecutionProvider"
 # Whose compiler the graphs of a target are written for; `edgetts.export.static.targets` writes them.

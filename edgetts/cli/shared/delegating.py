@@ -11,8 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from edgetts.bundle import Manifest
-    from edgetts.runtimes.npu.delegation import Delegation
-    from edgetts.runtimes.npu.providers import Provider
+    from edgetts.runtimes.delegation.table import Delegation
+    from edgetts.runtimes.providers.finding import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ def delegate(
 ) -> Delegated:
     """Ask a provider about a bundle: about passes of one token, or of every width. Checks what is given first."""
     from edgetts.bundle import TrustRecord, open_bundle
-    from edgetts.runtimes.npu.catalogue import find_soc
-    from edgetts.runtimes.npu.delegation import delegation, together
-    from edgetts.runtimes.npu.provider_options import provider_options
-    from edgetts.runtimes.npu.providers import find_provider
+    from edgetts.runtimes.delegation.table import delegation, together
+    from edgetts.runtimes.providers.catalogue import find_soc
+    from edgetts.runtimes.providers.finding import find_provider
+    from edgetts.runtimes.providers.options import provider_options
     from edgetts.store import resolve
     from edgetts.store.home import find_home
     from edgetts.store.progress import ProgressLine

@@ -12,8 +12,8 @@ from edgetts.cli.shared.output import printable
 
 if TYPE_CHECKING:
     from edgetts.cli.shared.delegating import Delegated
-    from edgetts.runtimes.npu.delegation import Delegation, Share, TypeRow
-    from edgetts.runtimes.npu.providers import Provider
+    from edgetts.runtimes.delegation.table import Delegation, Share, TypeRow
+    from edgetts.runtimes.providers.finding import Provider
 
 _CPU = "CPUExecutionProvider"
 _NAMED = 3

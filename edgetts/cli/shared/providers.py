@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgetts.runtimes.npu.discovery import Sighting
-    from edgetts.runtimes.npu.provider_entry import ProviderEntry
-    from edgetts.runtimes.npu.providers import Provider
+    from edgetts.runtimes.providers.discovery import Sighting
+    from edgetts.runtimes.providers.entry import ProviderEntry
+    from edgetts.runtimes.providers.finding import Provider
 
 
 def provider_states() -> dict[str, str]:
@@ -17,7 +17,7 @@ def provider_states() -> dict[str, str]:
         import onnxruntime
     except ImportError as error:
         return {"none": f"onnxruntime cannot be loaded: {error}. Reinstall it: pip install onnxruntime"}
-    from edgetts.runtimes.npu.discovery import discover
+    from edgetts.runtimes.providers.discovery import discover
 
     states = {one.provider: _state(one) for one in discover()}
     others = dict.fromkeys(
@@ -32,8 +32,8 @@ def provider_report(name: str, given: Mapping[str, str], soc: str | None) -> dic
     given: options, of which the report says what they come to. Raises InvalidInput for a provider, a chip or an
     option that nobody knows.
     """
-    from edgetts.runtimes.npu.catalogue import all_socs, find_entry, find_soc
-    from edgetts.runtimes.npu.provider_options import provider_options
+    from edgetts.runtimes.providers.catalogue import all_socs, find_entry, find_soc
+    from edgetts.runtimes.providers.options import provider_options
 
     chip = None if soc is None else find_soc(soc)
     entry = find_entry(name)
@@ -55,7 +55,7 @@ def provider_report(name: str, given: Mapping[str, str], soc: str | None) -> dic
 
 def _facts(name: str, entry: ProviderEntry | None) -> tuple[dict[str, str], Provider | None]:
     from edgetts.errors import MissingExtra, RuntimeFailure
-    from edgetts.runtimes.npu.providers import find_provider
+    from edgetts.runtimes.providers.finding import find_provider
 
     facts = {} if entry is None else {"name": entry.provider, "short name": entry.name, "title": entry.title}
     try:
@@ -91,7 +91,7 @@ def _state(one: Sighting) -> str:
 
 
 def _values(values: tuple[str, ...]) -> str:
-    from edgetts.runtimes.npu.provider_entry import TEXT, WHOLE
+    from edgetts.runtimes.providers.entry import TEXT, WHOLE
 
     if values == (WHOLE,):
         return "a whole number"

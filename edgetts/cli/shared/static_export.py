@@ -127,7 +127,7 @@ _COMPILING = ("--soc", "--compile-time", "--compile-memory", "--share/--no-share
 
 def _check_chips(options: StaticOptions) -> None:
     """Refuse chips that nobody knows before minutes of work."""
-    from edgetts.runtimes.npu.catalogue import find_soc
+    from edgetts.runtimes.providers.catalogue import find_soc
 
     if not options.socs and (given := [name for name in options.given if name in _COMPILING]):
         raise InvalidInput(f"{given[0]} goes with --soc.")

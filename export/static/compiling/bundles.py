@@ -28,8 +28,8 @@ from edgetts.export.static.compiling.installing import install
 from edgetts.export.static.compiling.supervising import Answer, Limits, Outcome, supervise
 from edgetts.export.static.targets import TARGETS
 from edgetts.export.writing import storage_error
-from edgetts.runtimes.npu.catalogue import Soc, find_soc
-from edgetts.runtimes.npu.providers import find_provider
+from edgetts.runtimes.providers.catalogue import Soc, find_soc
+from edgetts.runtimes.providers.finding import find_provider
 from edgetts.static_form import CompiledNote, GraphNote, StaticNote
 
 Progress = Callable[[str, float], None]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import EdgettsError
-from edgetts.runtimes.npu.providers import Provider, find_provider, open_graph, session_options
+from edgetts.runtimes.providers.finding import Provider, find_provider, open_graph, session_options
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from edgetts.errors import Unsupported
-from edgetts.runtimes.npu.providers import Provider, open_graph, session_options
+from edgetts.runtimes.providers.finding import Provider, open_graph, session_options
 
 # Nothing is run, so the CPU need not arrange weights to its liking.
 _ENTRIES = {"session.record_ep_graph_assignment_info": "1", "session.disable_prepacking": "1"}

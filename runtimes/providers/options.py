@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgetts.errors import InvalidInput
-from edgetts.runtimes.npu.catalogue import Soc, find_entry
+from edgetts.runtimes.providers.catalogue import Soc, find_entry
 
 _NOTHING: Mapping[str, str] = {}
 

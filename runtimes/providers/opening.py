@@ -14,13 +14,13 @@ import onnxruntime as ort
 
 from edgetts.errors import CorruptFile, EdgettsError, OutOfMemory, RuntimeFailure, Unsupported
 from edgetts.runtimes.hardware import cores_busy_elsewhere, physical_cores
-from edgetts.runtimes.npu.greeting import without_greeting
-from edgetts.runtimes.npu.provider_options import provider_options
-from edgetts.runtimes.npu.reasons import LOAD_ERRORS, reason
-from edgetts.runtimes.npu.trial import why_refused
+from edgetts.runtimes.providers.greeting import without_greeting
+from edgetts.runtimes.providers.options import provider_options
+from edgetts.runtimes.providers.reasons import LOAD_ERRORS, reason
+from edgetts.runtimes.providers.trial import why_refused
 
 if TYPE_CHECKING:
-    from edgetts.runtimes.npu.providers import Provider
+    from edgetts.runtimes.providers.finding import Provider
 
 CPU = "CPUExecutionProvider"
 _ERRORS: tuple[type[Exception], ...] = (*LOAD_ERRORS, MemoryError)

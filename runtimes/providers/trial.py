@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import EdgettsError, RuntimeFailure
-from edgetts.runtimes.npu.reasons import LOAD_ERRORS, plain, reason
+from edgetts.runtimes.providers.reasons import LOAD_ERRORS, plain, reason
 
 _CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from edgetts.runtimes.npu.trial import child; child(*sys.argv[2:])"
+    "from edgetts.runtimes.providers.trial import child; child(*sys.argv[2:])"
 )
 _ERRORS: tuple[type[Exception], ...] = (*LOAD_ERRORS, UnicodeDecodeError, EdgettsError)
 _ERROR_LINE = re.compile(r"\[E:onnxruntime[^\]]*\] (.*)")
@@ -54,7 +54,7 @@ def try_library(name: str, library: Path, seconds: float = LOAD_SECONDS) -> None
             hint="It is damaged, or for another system.",
         )
     if ended.answer.get("error"):
-        from edgetts.runtimes.npu.plugins import not_loadable
+        from edgetts.runtimes.providers.plugins import not_loadable
 
         raise not_loadable(library, str(ended.answer["error"]))
 
@@ -153,10 +153,10 @@ def _load(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _open(asked: Mapping[str, Any]) -> dict[str, Any]:
-    from edgetts.runtimes.npu.assignment import assignment
-    from edgetts.runtimes.npu.delegation import Placed, without_place
-    from edgetts.runtimes.npu.opening import open_session, session_options
-    from edgetts.runtimes.npu.providers import find_provider
+    from edgetts.runtimes.delegation.assignment import assignment
+    from edgetts.runtimes.delegation.table import Placed, without_place
+    from edgetts.runtimes.providers.finding import find_provider
+    from edgetts.runtimes.providers.opening import open_session, session_options
 
     graph, options = Path(asked["graph"]), asked["options"]
     try:

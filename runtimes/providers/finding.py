@@ -1,6 +1,6 @@
 """Find ONNX Runtime's execution providers, built in or as plug-ins, and open graphs with them.
 
-Knows graphs only as files. What there is to know of each provider is data: `edgetts.runtimes.npu.catalogue`.
+Knows graphs only as files. What there is to know of each provider is data: `edgetts.runtimes.providers.catalogue`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import onnxruntime as ort
 
 from edgetts.errors import InvalidInput, MissingExtra, RuntimeFailure
 from edgetts.near_miss import near_miss
-from edgetts.runtimes.npu.catalogue import all_entries, find_entry
-from edgetts.runtimes.npu.opening import open_graph, session_options
-from edgetts.runtimes.npu.plugins import devices_of, plugins_known, register, registered
-from edgetts.runtimes.npu.provider_entry import ProviderEntry
+from edgetts.runtimes.providers.catalogue import all_entries, find_entry
+from edgetts.runtimes.providers.entry import ProviderEntry
+from edgetts.runtimes.providers.opening import open_graph, session_options
+from edgetts.runtimes.providers.plugins import devices_of, plugins_known, register, registered
 
 __all__ = ["Provider", "find_provider", "open_graph", "session_options"]
 

@@ -9,9 +9,9 @@ from typing import Literal
 import onnxruntime as ort
 
 from edgetts.errors import EdgettsError
-from edgetts.runtimes.npu.catalogue import all_entries
-from edgetts.runtimes.npu.provider_entry import ProviderEntry
-from edgetts.runtimes.npu.providers import Provider, find_provider
+from edgetts.runtimes.providers.catalogue import all_entries
+from edgetts.runtimes.providers.entry import ProviderEntry
+from edgetts.runtimes.providers.finding import Provider, find_provider
 
 State = Literal["ready", "missing", "unusable"]
 

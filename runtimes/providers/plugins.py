@@ -16,8 +16,8 @@ from typing import Any
 import onnxruntime as ort
 
 from edgetts.errors import RuntimeFailure
-from edgetts.runtimes.npu.reasons import LOAD_ERRORS, reason
-from edgetts.runtimes.npu.trial import try_library
+from edgetts.runtimes.providers.reasons import LOAD_ERRORS, reason
+from edgetts.runtimes.providers.trial import try_library
 
 _LOCK = threading.Lock()
 _REGISTERED: dict[str, Path] = {}

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgetts.runtimes.npu.assignment import Assignment, Found, assignment
-from edgetts.runtimes.npu.providers import Provider
-from edgetts.runtimes.npu.workload import Work, workload
+from edgetts.runtimes.delegation.assignment import Assignment, Found, assignment
+from edgetts.runtimes.delegation.workload import Work, workload
+from edgetts.runtimes.providers.finding import Provider
 
 # ONNX Runtime names copies of a node, and nodes that it rewrote, after the first.
 _COPY = re.compile(r"(/duplicated|_token_\d+)+$")

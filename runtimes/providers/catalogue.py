@@ -15,7 +15,7 @@ import edgetts.profiles
 from edgetts.errors import CorruptFile, InvalidInput
 from edgetts.near_miss import near_miss
 from edgetts.profiles.table import Table, parse_toml
-from edgetts.runtimes.npu.provider_entry import ProviderEntry
+from edgetts.runtimes.providers.entry import ProviderEntry
 
 FORMAT = 1
 KINDS = ("npu", "gpu", "cpu")
