@@ -113,7 +113,7 @@ def main() -> None:
     print("  ".join(f"{name:>11}" for name in names))
     for row in rows:
         values = [
-            f"{row.soc} v{row.arch}",
+            f"{row.soc} {row.arch}",
             f"{row.megabytes:.1f}",
             f"{row.compile_seconds:.1f}",
             f"{row.peak_megabytes:.0f}",
@@ -149,8 +149,8 @@ def on_chip(
         shutil.copytree(arguments.bundle, copy)
         line = ProgressLine(sys.stderr)
         try:
-            # The emulator opens no binaries whose weights are shared.
-            note = compile_bundle(copy, soc=soc, progress=line, share=False)
+            # The emulator opens no binaries whose weights are shared; what it computes is compared below.
+            note = compile_bundle(copy, soc=soc, progress=line, share=False, check=False)
         finally:
             line.close()
         session = StaticSession.open(copy, device="npu", soc=soc)
