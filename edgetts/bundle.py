@@ -245,6 +245,13 @@ def read_manifest(directory: Path) -> Manifest:
     return _manifest(body, directory)
 
 
+def is_static(path: str | Path | None) -> bool:
+    """Tell whether a path is a static bundle's. Raises what `read_manifest` raises for a damaged one."""
+    if path is None or not (Path(path) / MANIFEST).is_file():
+        return False
+    return read_manifest(Path(path)).static is not None
+
+
 _AGAIN = "Remove the bundle and export or pull the model again."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -404,6 +404,9 @@ def load(
     model: str | Path | None = None,
     *,
     runtime: str = "auto",
+    device: str = "auto",
+    provider: str | None = None,
+    provider_options: Mapping[str, str] | None = None,
     draft_model: str | Path | None = None,
     quantize: str | None = None,
     offline: bool = False,
@@ -417,7 +420,9 @@ def load(
 
     A path may be a bundle, a GGUF file or a Hugging Face directory. runtime: onnx runs bundles, llamacpp
     GGUF files (extra `llamacpp`); auto takes, for each question, whichever of those that are installed and
-    have the model is predicted to be faster. draft_model: a GGUF file of the same vocabulary that guesses
+    have the model is predicted to be faster; npu runs static bundles (`edgetts export --target`), which auto takes
+    for those. device: cpu, npu or gpu; auto is what the model's form is for, where it is here. provider: one of ONNX
+    Runtime by name instead, with provider_options of its own. draft_model: a GGUF file of the same vocabulary that guesses
     tokens for the runtime that is opened first (extra `llamacpp`; see `edgetts export --draft`). quantize: keep, int4, int8 or fp32, where a conversion is
     needed, which only onnx does. measure: time a few passes when this device has not run the
     model before, so that deadlines are planned from facts; without, auto is onnx. notify gets sentences
@@ -427,11 +432,13 @@ def load(
     """
     from edgetts.answering.lookout import Lookout
     from edgetts.bundle import TrustRecord
+    from edgetts.device import Where, settle
     from edgetts.loading import find_draft, find_forms, open_engine
     from edgetts.store.home import find_home
     from edgetts.use.log import open_log
 
     say = notify or (lambda sentence: None)
+    runtime, options = settle(Where(device, provider, provider_options or {}), model, runtime, options)
     bundle, gguf = find_forms(
         model,
         runtime,

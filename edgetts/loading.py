@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgetts.bundle import TOKENIZER, WEIGHTS, Manifest, TrustRecord, read_manifest
+from edgetts.bundle import TOKENIZER, WEIGHTS, Manifest, TrustRecord, is_static, read_manifest
 from edgetts.chat import ChatTemplate
 from edgetts.control.planning.choice import lone_gain
 from edgetts.decoding.guessers import Guessers
@@ -56,18 +56,41 @@ def find_forms(
     """Return a model as the bundle and the GGUF file that the runtimes in question open; one may be None."""
     check_runtime(runtime)
     check_options(options)
+    place = {"offline": offline, "progress": progress, "notify": notify, "home": home}
+    if is_static(model):
+        if runtime not in (AUTO, "npu"):
+            raise InvalidInput(
+                f"{model} has graphs of fixed shapes, which the {runtime} runtime does not run.",
+                hint="Take the runtime npu, which runs them on processors too.",
+            )
+        if unknown := [name for name in options if not understands("npu", {name: None})]:
+            raise InvalidInput(
+                f"The runtime of static bundles has no option {unknown[0]!r}.", hint="Leave it out."
+            )
+        return resolve(model, quantize=quantize, **place), None  # type: ignore[arg-type]
+    if runtime == "npu":
+        raise InvalidInput(
+            f"{model or 'The default model'} has no graphs of fixed shapes.",
+            hint="Export a model with --target first, e.g. --target generic-static.",
+        )
     wanted = {runtime}
     if runtime == AUTO:
         # There is nothing to choose by where nothing is measured, and only bundles can be quantised otherwise.
         choice = RUNTIMES["llamacpp"].installed and measure and quantize is None and has_gguf(model)
-        wanted = {name for name in RUNTIMES if (choice or name == "onnx") and understands(name, options)}
+        wanted = {
+            name for name in ("onnx", "llamacpp") if (choice or name == "onnx") and understands(name, options)
+        }
         if not wanted:
             raise InvalidInput(
                 f"No runtime that has this model knows all of these options: {', '.join(options)}.",
                 hint="Leave some out, or name a runtime.",
             )
     elif RUNTIMES[runtime].installed and not understands(runtime, options):
-        others = [name for name, one in RUNTIMES.items() if one.installed and understands(name, options)]
+        others = [
+            name
+            for name, one in RUNTIMES.items()
+            if name != "npu" and one.installed and understands(name, options)
+        ]
         raise InvalidInput(
             f"The {runtime} runtime does not know all of these options: {', '.join(options)}.",
             hint=f"Take the runtime {' or '.join(others)}." if others else "Leave some out.",
@@ -77,7 +100,6 @@ def find_forms(
             "llama.cpp runs a GGUF file as it is, so it cannot be quantised while it is loaded.",
             hint="Leave quantize out, or make another file: edgetts export FILE --to gguf --quantize q4_0",
         )
-    place = {"offline": offline, "progress": progress, "notify": notify, "home": home}
     gguf = None
     if "llamacpp" in wanted:
         if not RUNTIMES["llamacpp"].installed:
@@ -126,7 +148,9 @@ def open_engine(
     store = ProfileStore(profiles, notify) if profiles is not None else None
     forms: list[_Form] = []
     if bundle is not None:
-        forms.append(_bundle_form(bundle, trust, options, store))
+        manifest = read_manifest(bundle)
+        made = _static_form if manifest.static is not None else _bundle_form
+        forms.append(made(bundle, manifest, trust, options, store, notify))
     if gguf is not None:
         forms.append(_gguf_form(gguf, options, store))
     loaded: list[Tokenizer | BaseException] = []
@@ -218,6 +242,8 @@ class _Form:
     """Return the bytes that a pass reads."""
     chooses_prompts: bool = False
     """Whether how long prompts are read is left to what was measured."""
+    emulated: bool = False
+    """Whether its times are those of no device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +255,13 @@ class _Opened:
 
 
 def _bundle_form(
-    bundle: Path, trust: TrustRecord | None, options: dict[str, Any], store: ProfileStore | None
+    bundle: Path,
+    manifest: Manifest,
+    trust: TrustRecord | None,
+    options: dict[str, Any],
+    store: ProfileStore | None,
+    notify: Callable[[str], None],  # noqa: ARG001 - as other forms are made
 ) -> _Form:
-    manifest = read_manifest(bundle)
     facts = facts_of("onnx", manifest.files[WEIGHTS], options)
     stored = _stored(facts, store)
     settings = _with_best_threads(options, stored)
@@ -243,6 +273,35 @@ def _bundle_form(
         open_guessers(bundle, settings.get("threads")),
         lambda: _weights(manifest),
         "long_prompt" not in options,
+    )
+
+
+def _static_form(
+    bundle: Path,
+    manifest: Manifest,
+    trust: TrustRecord | None,
+    options: dict[str, Any],
+    store: ProfileStore | None,
+    notify: Callable[[str], None],
+) -> _Form:
+    _, facts, emulated = bundle_facts(manifest, options)
+    stored = None if emulated else _stored(facts, store)
+    settings = _with_best_threads(options, stored)
+
+    def opened() -> Session:
+        session = open_session("npu", bundle, trust=trust, **settings)
+        for remark in getattr(session, "remarks", ()):
+            notify(remark)
+        return session
+
+    return _Form(
+        "npu",
+        facts,
+        stored,
+        opened,
+        open_guessers(bundle, settings.get("threads")),
+        lambda: _weights(manifest),
+        emulated=emulated,
     )
 
 
@@ -271,6 +330,17 @@ def facts_of(runtime: str, weights: str, options: Mapping[str, Any]) -> dict[str
     )
 
 
+def bundle_facts(manifest: Manifest, options: Mapping[str, Any]) -> tuple[str, dict[str, str], bool]:
+    """Return the runtime of a bundle, what a measurement of it holds for, and whether an emulator would run it."""
+    if manifest.static is None:
+        return "onnx", facts_of("onnx", manifest.files[WEIGHTS], options), False
+    from edgetts.runtimes.npu.placing import placed  # needs ONNX Runtime
+
+    where = placed(manifest, options)
+    facts = facts_of("npu", manifest.files[WEIGHTS], {**options, "runs on": where.providers})
+    return "npu", facts, where.emulated
+
+
 def _stored(facts: Mapping[str, str], store: ProfileStore | None) -> SpeedProfile | None:
     return None if store is None else store.get(mark_of(facts), facts)
 
@@ -297,7 +367,11 @@ def _open_fastest(
     open_now: tuple[_Form, Session] | None = None
     for form in list(forms):
         speed = form.stored
-        if speed is None and measure:
+        if form.emulated:
+            notify(
+                "An emulator's times say nothing of a device, so that nothing is measured and plans are guesses."
+            )
+        elif speed is None and measure:
             if store is not None and (outdated := store.outdated(form.facts)):
                 notify(outdated)
             notify(f"Measuring how fast this device runs the model on {form.runtime} (once).")

@@ -12,11 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgetts.bundle import TOKENIZER, WEIGHTS, TrustRecord, read_manifest
+from edgetts.bundle import TOKENIZER, TrustRecord, read_manifest
 from edgetts.chat import ChatTemplate, Message, encode_chat
 from edgetts.decoding.session import Cancellation, Session
-from edgetts.errors import StorageError
-from edgetts.loading import facts_of
+from edgetts.errors import InvalidInput, StorageError
+from edgetts.loading import bundle_facts, facts_of
 from edgetts.profiles.devices import device_here
 from edgetts.profiles.fingerprint import mark_of
 from edgetts.profiles.measuring.subject import Instruments, Subject
@@ -110,17 +110,23 @@ def _busy() -> float:
 
 def _of_bundle(bundle: Path, trust: TrustRecord | None, options: dict[str, Any]) -> Subject:
     manifest = read_manifest(bundle)
+    runtime, facts, emulated = bundle_facts(manifest, options)
+    if emulated:
+        raise InvalidInput(
+            "An emulator's times say nothing of a device, so that there is nothing to measure.",
+            hint="Calibrate on the device itself, or with --device cpu.",
+        )
 
     def opened(threads: int | None) -> Session:
-        return open_session("onnx", bundle, trust=trust, **_with_threads(options, threads))
+        return open_session(runtime, bundle, trust=trust, **_with_threads(options, threads))
 
     def prompts() -> list[list[int]]:
         return _prompts(Tokenizer.load(bundle / TOKENIZER, manifest.tokenizer))
 
     return _subject(
-        "onnx",
+        runtime,
         manifest.name,
-        manifest.files[WEIGHTS],
+        facts,
         options,
         opened,
         prompts,
@@ -141,19 +147,19 @@ def _of_gguf(gguf: Gguf, options: dict[str, Any]) -> Subject:
         return _prompts(Tokenizer.load(gguf.tokenizer, gguf.facts()))
 
     size = gguf.file.stat().st_size
-    return _subject("llamacpp", gguf.name, gguf.identity, options, opened, prompts, weights=size)
+    facts = facts_of("llamacpp", gguf.identity, options)
+    return _subject("llamacpp", gguf.name, facts, options, opened, prompts, weights=size)
 
 
 def _subject(
     runtime: str,
     model: str,
-    identity: str,
+    facts: dict[str, str],
     options: dict[str, Any],
     opened: Callable[[int | None], Session],
     prompts: Callable[[], list[list[int]]],
     **more: Any,
 ) -> Subject:
-    facts = facts_of(runtime, identity, options)
     usual = options.get("threads") or physical_cores()
     return Subject(
         mark=mark_of(facts),

@@ -16,6 +16,7 @@ A port of integers holds scale * (code - zero), by `ports`; other ports hold flo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -135,7 +136,7 @@ def static_from_json(data: Any, layers: int) -> StaticNote:
         target=_of(str, data.pop("target")),
         chunk=_of(int, data.pop("chunk")),
         draft_width=_of(int, data.pop("draft_width")),
-        mask=float(_of((int, float), data.pop("mask"))),
+        mask=_number(data.pop("mask")),
         graphs=tuple(_note(GraphNote, one) for one in _of(list, data.pop("graphs"))),
         ports={_of(str, key): _note(PortNote, one) for key, one in _of(dict, data.pop("ports")).items()},
         precision=None if (one := data.pop("precision")) is None else _precision(one),
@@ -178,24 +179,34 @@ def _precision(data: Any) -> PrecisionNote:
 
 def _compiled(data: Any) -> CompiledNote:
     if (difference := data.get("difference")) is not None:
-        _of((int, float), difference)
+        _number(difference)
     graphs = {_of(str, key): _of(str, value) for key, value in _of(dict, data.pop("graphs")).items()}
     if not isinstance(data.get("shared", False), bool):
         raise TypeError("weights are shared or not")
     return _note(CompiledNote, {**data, "graphs": graphs})
 
 
-_KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
-
-
 def _note(cls: type[_Note], data: Any) -> _Note:
-    """Make a note whose plain fields have the types it names. Raises TypeError."""
+    """Make a note whose plain fields have the types it names. Raises TypeError or ValueError."""
     made = cls(**data)
     for place in fields(cls):
-        kinds = _KINDS.get(str(place.type))
-        if kinds is not None:
-            _of(kinds, getattr(made, place.name))
+        value = getattr(made, place.name)
+        if place.type == "float":
+            _number(value)
+        elif place.type in ("int", "str"):
+            _of(int if place.type == "int" else str, value)
     return made
+
+
+def _number(value: Any) -> float:
+    """Return a number that a float holds. Raises TypeError or ValueError."""
+    try:
+        number = float(_of((int, float), value))
+    except OverflowError as error:
+        raise ValueError("a number is too large") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no number to reckon with")
+    return number
 
 
 def _of(kind: type | tuple[type, ...], value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from edgetts.answering.adapting import find_progress
 from edgetts.answering.approaches import Asking
 from edgetts.answering.planning import Knowledge, Place, choose
 from edgetts.answering.posing import Prompt, pose
-from edgetts.bundle import TOKENIZER, WEIGHTS, read_manifest
+from edgetts.bundle import TOKENIZER, read_manifest
 from edgetts.chat import ChatTemplate
 from edgetts.control.success.model import SuccessModel
 from edgetts.control.success.store import find_success
@@ -20,7 +20,7 @@ from edgetts.decoding.speculation import UNKNOWN_RATE
 from edgetts.energy.state import Power
 from edgetts.engine import available_memory
 from edgetts.errors import EdgettsError
-from edgetts.loading import facts_of, find_forms
+from edgetts.loading import bundle_facts, facts_of, find_forms
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.device import DeviceProfile
 from edgetts.profiles.devices import device_here, find_device
@@ -71,8 +71,11 @@ def look_at(
         manifest = read_manifest(bundle)
         shape, name = shape_of(manifest), manifest.name
         weights = shape.weights
-        facts = facts_of("onnx", manifest.files[WEIGHTS], options)
-        places.append(_place("onnx", manifest.context, shape.kv, shape, facts, device, store))
+        runtime, facts, emulated = bundle_facts(manifest, options)
+        if emulated:
+            notify("An emulator's times say nothing of a device: the plan reckons with this one's processor.")
+        place = _place(runtime, manifest.context, shape.kv, shape, facts, device, store)
+        places.append(replace(place, parallel=manifest.static is None))
         tokenizer = Tokenizer.load(bundle / TOKENIZER, manifest.tokenizer)
     if gguf is not None:
         facts = facts_of("llamacpp", gguf.identity, options)

@@ -47,6 +47,9 @@ RUNTIMES: dict[str, Runtime] = {
     "onnx": Runtime(
         "edgetts.runtimes.onnx", "AnyOnnxSession", "OnnxOptions", "bundle", "onnxruntime", "onnxruntime"
     ),
+    "npu": Runtime(
+        "edgetts.runtimes.npu", "StaticSession", "NpuOptions", "bundle", "onnxruntime", "onnxruntime"
+    ),
     "llamacpp": Runtime(
         "edgetts.runtimes.llamacpp",
         "LlamaCppSession",

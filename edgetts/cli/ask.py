@@ -13,6 +13,7 @@ from edgetts.cli import ABSTAINED, INTERRUPTED
 from edgetts.cli.shared.asking import aim_options, is_terminal, read_aim, read_question
 from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
+from edgetts.cli.shared.device import device_options, read_device
 from edgetts.cli.shared.interrupting import interrupts
 from edgetts.errors import InvalidInput
 
@@ -73,9 +74,10 @@ if TYPE_CHECKING:
     "--runtime",
     default="auto",
     show_default=True,
-    help="onnx; llamacpp, which runs GGUF files as they are (extra llamacpp); auto: whichever of those that are "
-    "installed is predicted to be faster at this question.",
+    help="onnx; llamacpp, which runs GGUF files as they are (extra llamacpp); npu, which runs static bundles; auto: "
+    "whichever of those that are installed and have the model is predicted to be faster at this question.",
 )
+@device_options
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -112,6 +114,7 @@ def command(question: str | None, **options: Any) -> None:
     answer_format = AnswerFormat.parse(options["answer_format"])
     decode = _decode(options)
     choosing, aim = read_choosing(options), read_aim(options)
+    settings = read_device(options)
     prompt = read_question(question, "ask")
     watcher = _watcher(options["trace"], options["trace_text"])
 
@@ -125,7 +128,8 @@ def command(question: str | None, **options: Any) -> None:
         line.close()
         click.echo(sentence, err=True)
 
-    settings = {} if options["threads"] is None else {"threads": options["threads"]}
+    if options["threads"] is not None:
+        settings["threads"] = options["threads"]
     if decode.stops_at_cuts:
         if options["runtime"] == "llamacpp":
             raise InvalidInput(

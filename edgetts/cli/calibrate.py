@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgetts.cli import INTERRUPTED
+from edgetts.cli.shared.device import DEVICE_OPTIONS, device_options, read_device
 from edgetts.cli.shared.interrupting import interrupts
 from edgetts.cli.shared.task_calibration import task_options, wants_task
+from edgetts.device import Where, settle
 from edgetts.errors import EdgettsError, InvalidInput, StorageError
 
 if TYPE_CHECKING:
@@ -41,8 +43,9 @@ _SCOPES = ("first-use", "quick", "full")
     "--runtime",
     default="auto",
     show_default=True,
-    help="onnx, llamacpp, or auto: all that are installed and have the model, one after the other.",
+    help="onnx, llamacpp, npu, or auto: all that are installed and have the model, one after the other.",
 )
+@device_options
 @click.option(
     "--threads", type=int, help="Measure for this number only. Default: try several, and take the fastest."
 )
@@ -62,7 +65,7 @@ def command(
     offline: bool,
     force: bool,
     as_json: bool,
-    **task: Any,
+    **others: Any,
 ) -> None:
     """Measure how fast this device runs a model, so that answers are planned from facts.
 
@@ -71,12 +74,14 @@ def command(
 
     With --task, how often the model is right at a kind of question: alone, by a vote, and at what agreement.
     """
+    device = read_device(others)
+    task = {name: value for name, value in others.items() if name not in DEVICE_OPTIONS}
     loading = {"quantize": quantize is not None, "threads": threads is not None, "offline": offline}
     speed = {"quick": quick, "force": force, "runtime": runtime != "auto", **loading}
     if wants_task(task, speed):
         from edgetts.cli.shared.task_calibration import calibrate_success
 
-        load = {"runtime": runtime, "quantize": quantize, "offline": offline}
+        load = {"runtime": runtime, "quantize": quantize, "offline": offline, **device}
         calibrate_success(model, task, load if threads is None else {**load, "threads": threads}, as_json)
         return
     from edgetts.decoding.session import Cancellation
@@ -91,7 +96,9 @@ def command(
         line.close()
         click.echo(sentence, err=True)
 
-    options = {} if threads is None else {"threads": threads}
+    where = Where(device.pop("device"), device.pop("provider"), device.pop("provider_options"))
+    options = device if threads is None else {**device, "threads": threads}
+    runtime, options = settle(where, model, runtime, options)
     home = find_home()
     cancel = Cancellation()
     with measuring_alone(home):

@@ -13,6 +13,7 @@ import click
 from edgetts.cli import INTERRUPTED
 from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
+from edgetts.cli.shared.device import device_options, read_device
 from edgetts.cli.shared.interrupting import interrupts
 from edgetts.cli.shared.output import apart, print_rows, printable, write_page
 from edgetts.errors import InvalidInput, StorageError
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="As in edgetts ask. plain draws the same tokens again, whatever the device is busy with.",
 )
-@click.option("--runtime", default="auto", show_default=True, help="onnx, llamacpp, or auto.")
+@click.option("--runtime", default="auto", show_default=True, help="onnx, llamacpp, npu, or auto.")
+@device_options
 @click.option("--quantize", help="How to store weights if a conversion is needed: keep, int4, int8 or fp32.")
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
 @click.option("--offline", is_flag=True, help="Never touch the network.")
@@ -180,9 +182,17 @@ def _header(task: Task, settings: Settings, options: dict[str, Any]) -> dict[str
         "system": settings.system,
         "answer_format": settings.answer_format,
         "runtime": options["runtime"],
-        "options": {name: options[name] for name in ("threads", "quantize") if options[name] is not None},
+        "options": {name: options[name] for name in ("threads", "quantize") if options[name] is not None}
+        | _elsewhere(options),
         "model_source": options["model"],
     }
+
+
+def _elsewhere(options: dict[str, Any]) -> dict[str, Any]:
+    """Return where the model runs, if that was said: what it answers depends on it a little."""
+    usual = {"device": "auto", "provider_options": (), "fallback": False}
+    given = {name: options[name] for name in (*usual, "provider", "soc", "place")}
+    return {name: value for name, value in given.items() if value != usual.get(name)}
 
 
 def _go_on(
@@ -220,6 +230,7 @@ def _go_on(
             or options["decode"] != "plain",
             notify=notify,
             progress=line,
+            **read_device(options),
             **({} if options["threads"] is None else {"threads": options["threads"]}),
         )
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgetts.cli.shared.quantities import MEGABYTES, SECONDS
-from edgetts.cli.shared.static_export import StaticOptions, compile_static, is_static, write_static
+from edgetts.cli.shared.static_export import StaticOptions, compile_static, write_static
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -199,6 +199,8 @@ def _to_static(
     force: bool,
     as_json: bool,
 ) -> None:
+    from edgetts.bundle import is_static
+
     if is_static(source):
         changed = {"--output": output, "--cuts": cuts, "--context": context}
         changed |= {"--quantize": None if quantize == "keep" else quantize}

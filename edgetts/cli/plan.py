@@ -28,7 +28,7 @@ _ROWS = 16
 @click.option("--answer", "answer_format", default="auto", show_default=True, help="As for edgetts ask.")
 @choosing_options
 @click.option("--decode", "mode", default="auto", show_default=True, help="As for edgetts ask.")
-@click.option("--runtime", default="auto", show_default=True, help="onnx, llamacpp, or auto.")
+@click.option("--runtime", default="auto", show_default=True, help="onnx, llamacpp, npu, or auto.")
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
 @click.option(
     "--device",

@@ -5,20 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from edgetts.architecture import Architecture
-from edgetts.bundle import Manifest, Segment, write_manifest
+from edgetts.bundle import WEIGHTS, Manifest, Segment, write_manifest
 from edgetts.checksum import sha256_of
 from edgetts.errors import InvalidInput
-from edgetts.export.checkpoint import Checkpoint, open_checkpoint
+from edgetts.export.checkpoint import open_checkpoint
 from edgetts.export.convert import layer_cuts, origin_of, write_tokenizer
 from edgetts.export.exits.shipped import find_shipped, install_shipped
-from edgetts.export.static.graph import StaticGraph, key_name, value_name
+from edgetts.export.static.embedding import write_embedding
+from edgetts.export.static.graph import StaticGraph, cache_names
 from edgetts.export.static.rounding import Rounding, choose
 from edgetts.export.static.tables import CheckpointTables
 from edgetts.export.static.targets import Target, find_target
@@ -26,7 +24,6 @@ from edgetts.export.static.tensors import StoredTensors, folded
 from edgetts.export.weights import WeightsFile
 from edgetts.export.writing import written_whole
 from edgetts.static_form import (
-    EMBEDDING,
     LARGEST_CONTEXT,
     LARGEST_WIDTH,
     STATIC,
@@ -79,7 +76,7 @@ def convert_static(
         DEFAULT_CHUNK if chunk is None else chunk,
         DEFAULT_DRAFT_WIDTH if draft_width is None else draft_width,
     )
-    sizes.check()
+    sizes.check(cuts or ())
     destination = Path(destination)
     with written_whole(destination) as draft, open_checkpoint(source) as checkpoint:
         arch = checkpoint.architecture
@@ -89,12 +86,13 @@ def convert_static(
             )
         facts = write_tokenizer(checkpoint, draft)
         boundaries = (0, *layer_cuts(arch.layers, cuts), arch.layers)
-        rounding = choose(checkpoint, draft, form, agreement, lambda share: tell("precision", share))
+        rounding = choose(checkpoint, draft, wanted, form, agreement, lambda share: tell("precision", share))
         with WeightsFile(draft) as weights:
             tensors = StoredTensors(weights, folded(arch, checkpoint.load), "float", rounding.forms)
             graphs = _write_graphs(draft, arch, tensors, rounding, wanted, sizes, boundaries, tell)
             notes = tensors.notes(checkpoint.kind)
-        _write_embedding(draft, checkpoint, half=form != "float")
+            hashes = {WEIGHTS: weights.sha256}
+        write_embedding(draft, checkpoint, half=form != "float")
         manifest = Manifest(
             name=name or destination.name.removesuffix(".edge"),
             architecture=arch,
@@ -108,7 +106,7 @@ def convert_static(
             source=origin_of(checkpoint, source),
             licence=licence or checkpoint.licence,
             made_by={name: version(name) for name in ("edgetts", "onnx", "onnxruntime")},
-            files={path.name: sha256_of(path) for path in sorted(draft.iterdir())},
+            files=hashes | {p.name: sha256_of(p) for p in sorted(draft.iterdir()) if p.name not in hashes},
             graph=STATIC,
             static=StaticNote(
                 wanted.name,
@@ -119,6 +117,7 @@ def convert_static(
                 rounding.ports(),
                 rounding.note,
             ),
+            notes=rounding.notes,
         )
         write_manifest(draft, manifest)
         sha256 = manifest.source.get("sha256")
@@ -133,8 +132,11 @@ class _Sizes:
     chunk: int
     draft_width: int
 
-    def check(self) -> None:
+    def check(self, cuts: Sequence[int]) -> None:
         """Raise InvalidInput for sizes that cannot be."""
+        for value in (self.context, self.chunk, self.draft_width, *cuts):
+            if not isinstance(value, int):
+                raise InvalidInput(f"Context, chunk, draft width and cuts are whole numbers, not {value!r}.")
         if not 2 <= self.context <= LARGEST_CONTEXT:
             raise InvalidInput(f"A static context has 2 to {LARGEST_CONTEXT} tokens, not {self.context}.")
         if not 0 <= self.draft_width < min(self.chunk, self.context):
@@ -171,10 +173,8 @@ def _write_graphs(
 ) -> tuple[GraphNote, ...]:
     pieces = [(*piece, width) for width in sizes.widths for piece in itertools.pairwise(boundaries)]
     pieces += [(arch.layers, arch.layers, width) for width in sizes.heads]
-    halves: set[str] = set()
-    if rounding.forms:
-        # Of products with a cache of integers a compiler may make ones of 8 bits.
-        halves = {f(layer) for layer in range(arch.layers) for f in (key_name, partial(value_name, arch))}
+    # Of products with a cache of integers a compiler may make ones of 8 bits.
+    halves = cache_names(arch) if rounding.forms else set()
     notes = []
     for done, (start, stop, width) in enumerate(pieces, 1):
         graph = StaticGraph(
@@ -192,10 +192,3 @@ def _write_graphs(
         notes.append(GraphNote(file, start, stop, width))
         tell("graphs", done / len(pieces))
     return tuple(notes)
-
-
-def _write_embedding(directory: Path, checkpoint: Checkpoint, *, half: bool) -> None:
-    table = checkpoint.load("token_embd.weight")
-    if (scale := checkpoint.architecture.embedding_scale) is not None:
-        table = table * np.float32(scale)
-    np.save(directory / EMBEDDING, table.astype(np.float16) if half else table, allow_pickle=False)

@@ -172,7 +172,7 @@ class StaticGraph:
         for part in parts:
             self._initializers.setdefault(part.name, part)
         if len(parts) == 1:
-            return parts[0].name
+            return str(parts[0].name)
         out = f"{name}.rounded"
         if not any(out in node.output for node in self._nodes):
             axis = 0 if self._convolve else 1
@@ -363,6 +363,11 @@ def key_name(layer: int) -> str:
 def value_name(arch: Architecture, layer: int) -> str:
     """Name the tensor that a layer's cached values are."""
     return f"blk.{layer}.v.biased" if arch.attention_bias else f"blk.{layer}.attn_v.out"
+
+
+def cache_names(arch: Architecture) -> set[str]:
+    """Name the tensors of all layers that are cached."""
+    return {name for n in range(arch.layers) for name in (key_name(n), value_name(arch, n))}
 
 
 def _kind(encoding: Encoding | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgetts.architecture import Architecture
@@ -55,7 +55,7 @@ def matrices(arch: Architecture) -> tuple[Matrix, ...]:
 
 
 def encodings_for(
-    all_matrices: tuple[Matrix, ...], forms: Mapping[str, WeightForm], ranges: Ranges
+    all_matrices: Sequence[Matrix], forms: Mapping[str, WeightForm], ranges: Ranges
 ) -> dict[str, Encoding]:
     """Return the encodings of what enters and leaves products with matrices that are held in integers."""
     names = {

@@ -15,7 +15,7 @@ class Target:
 
     provider: of ONNX Runtime, which runs them. forms: what matrices may be held in, the usual one first; where one is
     held in integers, what enters and leaves its product is too, in 16 bits, as pairs of QuantizeLinear and
-    DequantizeLinear. convolve: see StaticGraph.
+    DequantizeLinear. convolve: see StaticGraph. half: what is in no integers is computed in float16, whatever graphs say.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Target:
     purpose: str
     forms: tuple[WeightForm, ...] = ("float",)
     convolve: bool = False
+    half: bool = False
 
     def form_of(self, quantize: str) -> WeightForm:
         """Return the form that an option names. Raises InvalidInput for one that the target has not."""
@@ -47,13 +48,20 @@ TARGETS: dict[str, Target] = {
             "Qualcomm's NPUs: matrices in 8 or 4 bits, their inputs in 16, the rest in float16",
             forms=("int8", "int4", "float"),
             convolve=True,
+            half=True,
         ),
-        Target("openvino-npu", "OpenVINOExecutionProvider", "Intel's NPUs, whose compiler rounds to float16"),
+        Target(
+            "openvino-npu",
+            "OpenVINOExecutionProvider",
+            "Intel's NPUs, whose compiler rounds to float16",
+            half=True,
+        ),
         Target(
             "coreml",
             "CoreMLExecutionProvider",
             "Apple's Neural Engine, whose compiler rounds to float16",
             convolve=True,
+            half=True,
         ),
         Target("generic-static", "CPUExecutionProvider", "any provider that wants fixed shapes, in float32"),
     )

@@ -12,12 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edgetts.architecture import Architecture
 from edgetts.bundle import TensorNote
 from edgetts.export.static.encoding import Encoding
-from edgetts.export.weights import WeightsFile
+from edgetts.export.weights import WeightsFile, pack_nibbles
 
 Floats = NDArray[np.float32]
 Load = Callable[[str], Floats]
@@ -50,18 +49,23 @@ def per_channel(matrix: Floats, bits: Literal[4, 8]) -> tuple[NDArray[np.int8], 
     codes = np.empty(matrix.shape, np.int8)
     scales = np.empty(len(matrix), np.float32)
     for at in range(0, len(matrix), _ROWS):
-        part = matrix[at : at + _ROWS]
-        widest = np.abs(part).max(axis=1)
-        best = np.full(len(part), np.inf, np.float32)
+        rows = slice(at, at + _ROWS)
+        part = matrix[rows]
+        finest = np.maximum(np.abs(part).max(axis=1) / np.float32(most), np.finfo(np.float32).tiny)
+        codes[rows], scales[rows] = np.rint(part / finest[:, None]), finest
+        if bits == 8:
+            continue
+        best = np.square(codes[rows] - part / finest[:, None]).sum(axis=1)
         # Cutting off a row's ends makes all its steps finer, which pays with few bits.
-        for shrink in (1.0,) if bits == 8 else (1.0, 0.93, 0.86, 0.79, 0.72, 0.65):
-            scale = np.maximum(widest * np.float32(shrink / most), np.finfo(np.float32).tiny)
+        for shrink in (0.93, 0.86, 0.79, 0.72, 0.65):
+            scale = finest * np.float32(shrink)
             rounded = np.clip(np.rint(part / scale[:, None]), -most, most)
-            error = np.square(rounded * scale[:, None] - part).sum(axis=1)
+            # In steps of the widest scale, so that no square is too large or too small for a float.
+            error = np.square(rounded * np.float32(shrink) - part / finest[:, None]).sum(axis=1)
             better = error < best
             best[better] = error[better]
-            scales[at : at + _ROWS][better] = scale[better]
-            codes[at : at + _ROWS][better] = rounded[better].astype(np.int8)
+            scales[rows][better] = scale[better]
+            codes[rows][better] = rounded[better]
     return codes, scales
 
 
@@ -69,15 +73,18 @@ def per_channel(matrix: Floats, bits: Literal[4, 8]) -> tuple[NDArray[np.int8], 
 class StoredTensors:
     """Write tensors when a graph first asks for them; later graphs refer to the same bytes.
 
-    forms: how matrices are held, by name; the rest as `form`.
+    forms: how matrices are held, by name; the rest as `form`. What `replace` makes of it with others writes to the
+    same file, each form of a matrix once.
     """
 
     weights: WeightsFile
     load: Load
     form: WeightForm
     forms: Mapping[str, WeightForm]
-    lost: dict[str, float] = field(default_factory=dict)
-    """Root mean square of what rounding changed, relative to the matrix's own."""
+    lost: dict[tuple[str, WeightForm], float] = field(default_factory=dict)
+    """Root mean square of what rounding changed, relative to the matrix's own, by its name and form."""
+    packed: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shapes of what is stored two to a byte."""
 
     def vector(self, name: str, encoding: Encoding | None) -> onnx.TensorProto:
         if name not in self.weights.tensors:
@@ -87,57 +94,51 @@ class StoredTensors:
 
     def matrix(self, name: str, *, kernel: bool) -> Sequence[onnx.TensorProto]:
         form = self.forms.get(name, self.form)
-        if form == "float":
-            if name not in self.weights.tensors:
-                self.weights.add(name, [_turned(self.load(name), kernel)])
-                self.lost[name] = 0.0
-            return [self.weights.reference(name)]
-        parts = [f"{name}.{part}" for part in ("codes", "scales", "zeros")]
-        if parts[0] not in self.weights.tensors:
-            matrix = self.load(name)
-            codes, scales = per_channel(matrix, 4 if form == "int4" else 8)
-            self.lost[name] = _relative_error(matrix, codes, scales)
-            self.weights.add(parts[0], [_turned(codes, kernel)])
-            self.weights.add(parts[1], [scales])
-            self.weights.add(parts[2], [np.zeros(len(scales), np.int8)])
-        return [self.weights.reference(part) for part in parts]
+        if (name, form) not in self.lost:
+            self._store(name, form, kernel)
+        return [self._reference(part) for part in _parts(name, form)]
 
     def notes(self, kind: Callable[[str], str]) -> dict[str, TensorNote]:
         """Say of every matrix how it is held, and what was lost. kind: how the source holds one of a name."""
         held = {"int4": "int4 per channel", "int8": "int8 per channel", "float": "float32"}
-        notes = {}
-        for name, lost in self.lost.items():
-            stored = [t for n, t in self.weights.tensors.items() if n == name or n.startswith(f"{name}.")]
-            form = held[self.forms.get(name, self.form)]
-            notes[name] = TensorNote(kind(name), form, sum(t.nbytes for t in stored), lost)
-        return notes
+        return {
+            name: TensorNote(
+                kind(name), held[form], sum(self.weights.tensors[p].nbytes for p in _parts(name, form)), lost
+            )
+            for (name, form), lost in self.lost.items()
+        }
 
-
-@dataclass
-class InlineTensors:
-    """Hand tensors out in graphs themselves, for those that are run once; rounded matrices are kept."""
-
-    load: Load
-    form: WeightForm
-    forms: Mapping[str, WeightForm]
-    rounded: dict[tuple[str, WeightForm], tuple[NDArray[np.int8], Floats]] = field(default_factory=dict)
-
-    def vector(self, name: str, encoding: Encoding | None) -> onnx.TensorProto:
-        values = self.load(name)
-        return numpy_helper.from_array(values if encoding is None else encoding.codes(values), name)
-
-    def matrix(self, name: str, *, kernel: bool) -> Sequence[onnx.TensorProto]:
-        form = self.forms.get(name, self.form)
+    def _store(self, name: str, form: WeightForm, kernel: bool) -> None:
+        matrix = self.load(name)
         if form == "float":
-            return [numpy_helper.from_array(np.ascontiguousarray(_turned(self.load(name), kernel)), name)]
-        if (name, form) not in self.rounded:
-            self.rounded[name, form] = per_channel(self.load(name), 4 if form == "int4" else 8)
-        codes, scales = self.rounded[name, form]
-        return [
-            numpy_helper.from_array(np.ascontiguousarray(_turned(codes, kernel)), f"{name}.codes"),
-            numpy_helper.from_array(scales, f"{name}.scales"),
-            numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{name}.zeros"),
-        ]
+            self.weights.add(name, [_turned(matrix, kernel)])
+            self.lost[name, form] = 0.0
+            return
+        codes, scales = per_channel(matrix, 4 if form == "int4" else 8)
+        self.lost[name, form] = _relative_error(matrix, codes, scales)
+        zeros = np.zeros(len(scales), np.int8)
+        names = _parts(name, form)
+        for part, array in zip(names, (_turned(codes, kernel), scales, zeros), strict=True):
+            self.weights.add(
+                part, [array if form == "int8" or array is scales else self._packed(part, array)]
+            )
+
+    def _packed(self, part: str, codes: NDArray[np.int8]) -> NDArray[np.uint8]:
+        """Return codes of 4 bits two to a byte, rows one behind the other whatever their length is."""
+        self.packed[part] = codes.shape
+        return pack_nibbles(codes.reshape(-1).view(np.uint8) & np.uint8(0x0F))
+
+    def _reference(self, part: str) -> onnx.TensorProto:
+        if part not in self.packed:
+            return self.weights.reference(part)
+        proto = self.weights.reference(part, self.packed[part])
+        proto.data_type = onnx.TensorProto.INT4
+        return proto
+
+
+def _parts(name: str, form: WeightForm) -> list[str]:
+    """Name the tensors that hold a matrix."""
+    return [name] if form == "float" else [f"{name}.{form}.{part}" for part in ("codes", "scales", "zeros")]
 
 
 def _turned(matrix: NDArray[Any], kernel: bool) -> NDArray[Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import onnxruntime as ort
 
+from edgetts.bundle import Manifest
 from edgetts.errors import InvalidInput, MissingExtra, RuntimeFailure, Unsupported
 from edgetts.runtimes.npu.options import NpuOptions
 from edgetts.runtimes.providers.catalogue import find_soc
@@ -44,6 +46,26 @@ class Placement:
 
     segments: tuple[Place, ...]
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What would run a bundle, in words that change when anything does; emulated: whether times say nothing."""
+
+    providers: str
+    emulated: bool
+
+
+def placed(manifest: Manifest, options: Mapping[str, Any]) -> Placed:
+    """Say who would run a static bundle with options of NpuOptions. Raises as `place_segments` does."""
+    note = manifest.static
+    if note is None:
+        raise InvalidInput(f"The bundle {manifest.name} has no graphs of fixed shapes.")
+    placement = place_segments(
+        note.target, (0, *manifest.cuts, manifest.architecture.layers), NpuOptions(**options)
+    )
+    found = [place.provider for place in placement.segments]
+    return Placed(", ".join(f"{one.name} {one.version}" for one in found), any(one.emulated for one in found))
 
 
 def place_segments(target: str, boundaries: Sequence[int], options: NpuOptions) -> Placement:

@@ -55,7 +55,8 @@ _Made = TypeVar("_Made")
 class StaticSession:
     """A static bundle opened. See `edgetts.decoding.session.Session`.
 
-    remarks: sentences on where it runs, where that is not as one might expect.
+    remarks: sentences on where it runs, where that is not as one might expect. emulated: whether any part runs on a
+    processor in place of an NPU, so that its times say nothing.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class StaticSession:
         embedding: NDArray[Any],
         options: NpuOptions,
         exact: bool,
+        emulated: bool,
     ) -> None:
         arch, note = graphs.arch, manifest.static
         assert note is not None  # noqa: S101 - the manifest of a static bundle has one
@@ -85,6 +87,7 @@ class StaticSession:
         inputs = {name: port for graph in opened for name, port in graph.inputs.items()}
         self._form = cache_form(inputs, arch.layers)
         self.remarks = graphs.remarks
+        self.emulated = emulated
         self._info = SessionInfo(
             runtime="npu",
             model=manifest.name,
@@ -131,7 +134,8 @@ class StaticSession:
         embedding = _open_embedding(bundle, arch)
         graphs = StaticGraphs(bundle, manifest, note, placement, options)
         exact = all(place.on_cpu for place in placement.segments)
-        return cls(manifest, graphs, embedding, options, exact)
+        emulated = any(place.provider.emulated for place in placement.segments)
+        return cls(manifest, graphs, embedding, options, exact, emulated)
 
     @property
     def info(self) -> SessionInfo:

@@ -89,6 +89,11 @@ class OnnxSession:
         """
         options = replace(options or OnnxOptions(), **changes)
         manifest = open_bundle(bundle, trust=trust)
+        if manifest.static is not None:
+            raise InvalidInput(
+                f"The bundle {bundle.name} has graphs of fixed shapes only.",
+                hint="Open it with the runtime npu.",
+            )
         if manifest.graph != FUSED:
             raise InvalidInput(
                 f"The bundle {bundle.name} was exported by optimum: its graph has no segments and no features.",

@@ -16,7 +16,7 @@ from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
     from edgetts.bundle import Manifest
-    from edgetts.static_form import CompiledNote
+    from edgetts.static_form import CompiledNote, PrecisionNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,6 @@ class StaticOptions:
             "--check/--no-check": self.check,
         }
         return [name for name, value in named.items() if value is not None]
-
-
-def is_static(source: Path) -> bool:
-    """Tell whether a path is a static bundle, which can be compiled as it is."""
-    from edgetts.bundle import MANIFEST, read_manifest
-
-    return (source / MANIFEST).is_file() and read_manifest(source).static is not None
 
 
 def write_static(
@@ -163,11 +156,15 @@ def _compile(bundle: Path, options: StaticOptions) -> list[CompiledNote]:
 
 def _tell(manifest: Manifest, bundle: Path, seconds: float) -> None:
     size = sum(file.stat().st_size for file in bundle.iterdir())
-    note = manifest.static
     cuts = ", ".join(map(str, manifest.cuts)) or "none"
     click.echo(f"{size / 1e6:.1f} MB in {seconds:.1f} s, cut before layers {cuts}", err=True)
-    if note is None or (cost := note.precision) is None:
-        return
+    if manifest.static is not None and manifest.static.precision is not None:
+        _tell_precision(manifest.static.precision)
+    for note in manifest.notes:
+        click.echo(note, err=True)
+
+
+def _tell_precision(cost: PrecisionNote) -> None:
     click.echo(
         f"against the same graphs in float32, {cost.positions} tokens held out: same first choice {cost.top1:.1%}, "
         f"mean KL {cost.mean_kl:.5f} nats, perplexity times {cost.perplexity_ratio:.4f}",
@@ -197,7 +194,7 @@ def _report(bundle: Path, seconds: float, compiled: Sequence[CompiledNote], *, a
         from edgetts.bundle import read_manifest
 
         manifest = read_manifest(bundle)
-        note = manifest.static
+        static = manifest.static
         body = {
             "bundle": str(bundle),
             "bytes": sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()),
@@ -205,9 +202,10 @@ def _report(bundle: Path, seconds: float, compiled: Sequence[CompiledNote], *, a
             "quantize": manifest.quantize,
             "cuts": manifest.cuts,
             "context": manifest.context,
-            "target": None if note is None else note.target,
-            "widths": None if note is None else note.widths,
-            "precision": None if note is None or note.precision is None else asdict(note.precision),
+            "target": None if static is None else static.target,
+            "widths": None if static is None else static.widths,
+            "precision": None if static is None or static.precision is None else asdict(static.precision),
+            "notes": manifest.notes,
             "compiled": [asdict(one) for one in compiled],
         }
         click.echo(json.dumps(body))

@@ -3,6 +3,6 @@
 Knows matrices, texts and what rounding does to the model's output; knows nothing of targets and files.
 """
 
-from edgetts.export.static.precision.choosing import Choice, choose_forms
+from edgetts.export.static.precision.choosing import LADDER, Choice, choose_forms
 
-__all__ = ["Choice", "choose_forms"]
+__all__ = ["LADDER", "Choice", "choose_forms"]

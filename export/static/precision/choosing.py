@@ -1,34 +1,41 @@
 """Hold matrices in as few bits as the model can do with, and raise those that hurt most for their size.
 
-Starts from the target's own form everywhere. What rounding costs is measured at the end of the model, layer by layer
-and then matrix by matrix: the Kullback-Leibler divergence of its output from float32's while only that one is rounded.
-These add up well while they are small, so that the greatest per byte are raised first, until text that was not
-looked at is answered as wanted.
+Starts from the target's own form everywhere. Where text that was not looked at is answered otherwise too often, what
+rounding costs is measured at the end of the model, layer by layer and then matrix by matrix: the Kullback-Leibler
+divergence of its output from float32's while only that one is rounded. These add up well while they are small, so
+that the greatest per byte are raised first, and no more of them than that text needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from edgetts.export.check import Divergence
 from edgetts.export.static.encoding import Encoding
 from edgetts.export.static.matrices import Matrix, Ranges, encodings_for, matrices
+from edgetts.export.static.precision.costs import measured_costs
 from edgetts.export.static.precision.layerwise import Layerwise, Window
 from edgetts.export.static.tensors import WeightForm
 
-_LADDER: tuple[WeightForm, ...] = ("int4", "int8", "float")
-# Layers whose matrices are measured one by one: those that cost most. The others' cost is shared out as theirs is.
-_SINGLED_OUT = 1 / 3
-# Between two looks at held-out text the predicted cost is brought down by this much.
-_STEP = 0.75
+Progress = Callable[[float], None]
+
+LADDER: tuple[WeightForm, ...] = ("int4", "int8", "float")
+Raise = tuple[str, WeightForm]
+"""A matrix, and the next better form that it is held in."""
+
+# Between two looks at held-out text the predicted cost is brought down to such shares of what it was.
+_LEAST, _MOST = 0.1, 0.85
+# How few of all raises are too many: one in so many.
+_RESOLUTION = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Forms of all matrices, encodings of what enters and leaves them, and how far held-out text is answered alike."""
+    """Forms of all matrices, encodings of what enters and leaves them, and how far held-out text is answered alike.
+
+    raised: matrices that are held otherwise than the target's own form, and how.
+    """
 
     forms: dict[str, WeightForm]
     encodings: dict[str, Encoding]
@@ -39,123 +46,92 @@ class Choice:
 def choose_forms(
     model: Layerwise,
     form: WeightForm,
-    calibration: Sequence[Sequence[int]],
+    ranges: Ranges,
+    calibration: Sequence[int],
     held_out: Sequence[Sequence[int]],
     *,
     agreement: float,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Progress = lambda share: None,
 ) -> Choice:
     """Choose until a share of `agreement` of the held-out positions has the first choice that float32 has.
 
-    form: what matrices begin as. Texts are of the width that the model was opened with.
+    form: what matrices begin as. ranges: of what enters and leaves them. calibration: a text to measure costs on.
+    Texts are of the width that the model was opened with. Where nothing is left to raise, that is the choice.
     """
     everything = matrices(model.arch)
-    seen = [model.window(tokens) for tokens in calibration]
+    parts = _parts(progress)
     unseen = [model.window(tokens) for tokens in held_out]
-    ranges = measured_ranges(model, everything, seen)
-    progress(0.1)
-    forms: dict[str, WeightForm] = {matrix.name: form for matrix in everything}
-    costs = _costs(model, everything, form, ranges, seen[0], lambda share: progress(0.1 + 0.7 * share))
-    left = sum(costs.values())
-    raised: list[str] = []
-    while True:
+    plain: dict[str, WeightForm] = {matrix.name: form for matrix in everything}
+
+    def look(steps: Sequence[Raise]) -> Choice:
+        raised = dict(steps)
+        forms = plain | raised
         encodings = encodings_for(everything, forms, ranges)
-        found = _evaluate(model, forms, encodings, unseen)
-        if found.agreements >= agreement * found.positions or not costs:
-            return Choice(forms, encodings, found, tuple(raised))
-        progress(min(0.99, 0.8 + 0.02 * len(raised)))
-        wanted = left * _STEP
-        while costs and left > wanted:
-            matrix = max(everything, key=lambda m: _gain(m, forms, costs))
-            higher = _LADDER[_LADDER.index(forms[matrix.name]) + 1]
-            saved = costs.pop(matrix.name)
-            left -= saved
-            forms[matrix.name] = higher
-            if higher != "float":
-                # Each bit more takes three quarters of the squared error away.
-                costs[matrix.name] = saved / 4**4
-                left += costs[matrix.name]
-            raised = [
-                *(note for note in raised if not note.startswith(f"{matrix.name} ")),
-                f"{matrix.name} {higher}",
-            ]
+        found = _evaluate(model, forms, encodings, unseen, next(parts))
+        return Choice(forms, encodings, found, tuple(f"{name} {held}" for name, held in raised.items()))
+
+    choice = look(())
+    if _answers(choice, agreement):
+        return choice
+    costs = measured_costs(model, everything, form, ranges, calibration, next(parts))
+    steps, left = _steps(everything, plain, costs)
+    failed, enough = 0, len(steps)
+    passing: Choice | None = None
+    while passing is None and failed < len(steps):
+        wanted = left[failed] * _share(choice.held_out, agreement)
+        at = next(n for n in range(failed + 1, len(left)) if left[n] <= wanted or n == len(steps))
+        choice = look(steps[:at])
+        if _answers(choice, agreement):
+            passing, enough = choice, at
+        else:
+            failed = at
+    while passing is not None and enough - failed > max(1, len(steps) // _RESOLUTION):
+        at = (failed + enough) // 2
+        choice = look(steps[:at])
+        if _answers(choice, agreement):
+            passing, enough = choice, at
+        else:
+            failed = at
+    return passing or choice
+
+
+def _answers(choice: Choice, agreement: float) -> bool:
+    return choice.held_out.agreements >= agreement * choice.held_out.positions
+
+
+def _share(found: Divergence, agreement: float) -> float:
+    """Return the share of its cost to leave: choices change with the size of an error, costs with its square."""
+    changed = 1 - found.agreements / found.positions
+    return min(_MOST, max(_LEAST, ((1 - agreement) / changed) ** 2))
+
+
+def _steps(
+    everything: Sequence[Matrix], plain: dict[str, WeightForm], costs: dict[str, float]
+) -> tuple[list[Raise], list[float]]:
+    """Return all there is to raise, the greatest cost per byte first, and what is left before and after each."""
+    forms, costs = dict(plain), dict(costs)
+    steps: list[Raise] = []
+    left = [sum(costs.values())]
+    while costs:
+        matrix = max((m for m in everything if m.name in costs), key=lambda m: _gain(m, forms, costs))
+        name, higher = matrix.name, _above(forms[matrix.name])
+        steps.append((name, higher))
+        forms[name] = higher
+        # Each bit more takes three quarters of the squared error away.
+        costs[name] /= 4**4
+        if higher == "float":
+            del costs[name]
+        left.append(sum(costs.values()))
+    return steps, left
 
 
 def _gain(matrix: Matrix, forms: dict[str, WeightForm], costs: dict[str, float]) -> float:
-    if matrix.name not in costs:
-        return -1.0
     form = forms[matrix.name]
-    higher = _LADDER[_LADDER.index(form) + 1]
-    return costs[matrix.name] / (matrix.nbytes(higher) - matrix.nbytes(form))
+    return costs[matrix.name] / (matrix.nbytes(_above(form)) - matrix.nbytes(form))
 
 
-def measured_ranges(model: Layerwise, everything: Sequence[Matrix], windows: Sequence[Window]) -> Ranges:
-    """Return the smallest and largest value of all that enters or leaves a product with a matrix."""
-    ranges: dict[str, tuple[float, float]] = {}
-    for layer in range(model.arch.layers + 1):
-        names = sorted({t for m in everything if m.layer == layer for t in (m.enters, m.leaves)})
-        for window in windows:
-            for name, values in model.observed(layer, names, window.streams[layer]).items():
-                low, high = ranges.get(name, (0.0, 0.0))
-                ranges[name] = (min(low, float(values.min())), max(high, float(values.max())))
-    return ranges
-
-
-def _costs(
-    model: Layerwise,
-    everything: tuple[Matrix, ...],
-    form: WeightForm,
-    ranges: Ranges,
-    window: Window,
-    tell: Callable[[float], None],
-) -> dict[str, float]:
-    """Return what rounding each matrix costs, in nats a position."""
-    layers = range(model.arch.layers + 1)
-    members = {layer: [m for m in everything if m.layer == layer] for layer in layers}
-    whole: dict[int, float] = {}
-    for layer in layers:
-        whole[layer] = _cost(model, everything, layer, members[layer], form, ranges, window)
-        tell(0.5 * (layer + 1) / len(layers))
-    chosen = sorted(layers, key=lambda layer: -whole[layer])[: max(1, round(len(layers) * _SINGLED_OUT))]
-    costs: dict[str, float] = {}
-    shares: dict[str, list[float]] = {}
-    for done, layer in enumerate(chosen, 1):
-        if len(members[layer]) == 1:
-            costs[members[layer][0].name] = whole[layer]
-            continue
-        single = {m.name: _cost(model, everything, layer, [m], form, ranges, window) for m in members[layer]}
-        costs |= single
-        total = sum(single.values()) or 1.0
-        for name, cost in single.items():
-            shares.setdefault(_part(name), []).append(cost / total)
-        tell(0.5 + 0.5 * done / len(chosen))
-    for layer in layers:
-        for matrix in members[layer]:
-            typical = float(np.median(shares.get(_part(matrix.name), [1 / len(members[layer])])))
-            costs.setdefault(matrix.name, whole[layer] * typical)
-    return costs
-
-
-def _part(name: str) -> str:
-    return name.rpartition(".weight")[0].rpartition(".")[2]
-
-
-def _cost(
-    model: Layerwise,
-    everything: tuple[Matrix, ...],
-    layer: int,
-    rounded: Sequence[Matrix],
-    form: WeightForm,
-    ranges: Ranges,
-    window: Window,
-) -> float:
-    names = {matrix.name for matrix in rounded}
-    forms: dict[str, WeightForm] = {m.name: form if m.name in names else "float" for m in everything}
-    encodings = encodings_for(everything, forms, ranges)
-    [stream] = model.rounded(layer, forms, encodings, [window.streams[layer]])
-    logits = stream[0] if layer == model.arch.layers else model.finish(layer + 1, stream)
-    found = model.divergence(window, logits)
-    return max(0.0, found.kl / found.positions)
+def _above(form: WeightForm) -> WeightForm:
+    return LADDER[LADDER.index(form) + 1]
 
 
 def _evaluate(
@@ -163,12 +139,31 @@ def _evaluate(
     forms: dict[str, WeightForm],
     encodings: dict[str, Encoding],
     windows: Sequence[Window],
+    progress: Progress,
 ) -> Divergence:
     """Run all layers rounded, as the finished graphs are."""
-    streams = [window.streams[0] for window in windows]
-    for layer in range(model.arch.layers + 1):
-        streams = model.rounded(layer, forms, encodings, streams)
+    streams = [window.rows for window in windows]
+    depth = model.arch.layers
+    for layer in range(depth):
+        step = model.rounded(layer, forms, encodings)
+        streams = [step(stream) for stream in streams]
+        progress((layer + 1) / (depth + 1))
+    step = model.rounded(depth, forms, encodings)
     total = Divergence()
-    for window, logits in zip(windows, streams, strict=True):
-        total += model.divergence(window, logits[0])
+    for window, stream in zip(windows, streams, strict=True):
+        total += model.divergence(window, step(stream)[0])
+    progress(1.0)
     return total
+
+
+def _parts(progress: Progress) -> Iterator[Progress]:
+    """Give one part of the work after the other its share of a progress that only rises: a third of what is left."""
+    done = 0.0
+    while True:
+        left = (1 - done) / 3
+
+        def tell(share: float, done: float = done, left: float = left) -> None:
+            progress(done + left * share)
+
+        yield tell
+        done += left
