@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import onnx
 import pytest
 from conftest import sealed_copy
 from golden import GOLDEN, POSITIONS, TOKENS
+from hypothesis import given
+from hypothesis import strategies as st
 from static_bundles import StaticBundle, StaticModel, static_bundle  # noqa: F401 - a fixture
 from tiny import tiny_architecture, tiny_weights, write_tiny_gguf, write_tiny_hf
 
@@ -26,6 +29,8 @@ from edgetts.errors import (
 )
 from edgetts.export.static import TARGETS, convert_static, find_target
 from edgetts.export.static.graph import OPSET
+from edgetts.export.static.matrices import cuts_for, matrices
+from edgetts.export.static.tensors import WeightForm
 from edgetts.runtimes.npu import StaticSession
 from edgetts.static_form import EMBEDDING, GraphNote
 
@@ -305,7 +310,9 @@ def test_an_export_that_is_stopped_leaves_what_was_there(
     for names in ([], ["new.edge"]):
         before = read_manifest(tmp_path / "new.edge") if names else None
         with pytest.raises(expected):
-            convert_static(source, tmp_path / "new.edge", target="qnn-htp", progress=tell, **SIZES)
+            convert_static(
+                source, tmp_path / "new.edge", target="qnn-htp", agreement=0.05, progress=tell, **SIZES
+            )
         assert [path.name for path in tmp_path.iterdir()] == names
         if before is not None:
             assert open_bundle(tmp_path / "new.edge") == before
@@ -407,3 +414,21 @@ def test_an_embedding_table_beyond_float16_is_refused_where_it_is_held_so(tmp_pa
         convert_static(tmp_path / "large.gguf", tmp_path / "new.edge", target="qnn-htp", **SIZES)
     convert_static(tmp_path / "large.gguf", tmp_path / "new.edge", target="generic-static", **SIZES)
     assert np.load(tmp_path / "new.edge" / EMBEDDING)[arch.vocab - 1, 5] == np.float32(1e5)
+
+
+@given(
+    layers=st.integers(1, 80),
+    most=st.integers(1, 1 << 22),
+    form=st.sampled_from(["int4", "int8", "float"]),
+)
+def test_segments_are_no_larger_than_a_target_can_take(layers: int, most: int, form: WeightForm) -> None:
+    arch = replace(tiny_architecture(), layers=layers)
+    each = sum(m.nbytes(form) for m in matrices(arch) if m.layer == 0)
+    cuts = cuts_for(arch, form, most)
+    if cuts is None:
+        assert layers * each <= 4 * most
+        return
+    edges = (0, *cuts, layers)
+    assert list(edges) == sorted(set(edges))
+    longest = max(b - a for a, b in itertools.pairwise(edges))
+    assert longest == 1 or longest * each <= most

@@ -17,6 +17,7 @@ from edgetts.export.convert import layer_cuts, origin_of, write_tokenizer
 from edgetts.export.exits.shipped import find_shipped, install_shipped
 from edgetts.export.static.embedding import write_embedding
 from edgetts.export.static.graph import StaticGraph, cache_names
+from edgetts.export.static.matrices import cuts_for
 from edgetts.export.static.rounding import Rounding, choose
 from edgetts.export.static.tables import CheckpointTables
 from edgetts.export.static.targets import Target, find_target
@@ -59,7 +60,7 @@ def convert_static(
     quantize: keep is the target's own form, else one it knows of int8, int4 and fp32. agreement: share of held-out
     positions whose first choice rounding leaves as it is; matrices are raised until it is met. context: tokens the
     cache holds. chunk: tokens of a prompt in one pass. draft_width: draft tokens that one pass can verify. cuts:
-    layers to cut before, None for every quarter. The bundle appears whole or not at all. Raises what reading a
+    layers to cut before, None for every quarter, or closer where the target's parts are limited. The bundle appears whole or not at all. Raises what reading a
     checkpoint raises, InvalidInput and StorageError.
     """
     tell = progress or (lambda stage, share: None)
@@ -85,6 +86,8 @@ def convert_static(
                 f"The model's context is {arch.context} tokens, so it cannot be exported for {sizes.context}."
             )
         facts = write_tokenizer(checkpoint, draft)
+        if cuts is None:
+            cuts = cuts_for(arch, form, wanted.shard_bytes)
         boundaries = (0, *layer_cuts(arch.layers, cuts), arch.layers)
         rounding = choose(checkpoint, draft, wanted, form, agreement, lambda share: tell("precision", share))
         with WeightsFile(draft) as weights:

@@ -54,6 +54,19 @@ def matrices(arch: Architecture) -> tuple[Matrix, ...]:
     return tuple(found)
 
 
+def cuts_for(arch: Architecture, form: WeightForm, most_bytes: int | None) -> tuple[int, ...] | None:
+    """Return cuts that part the layers into segments of so many bytes at most; None where quarters are small enough.
+
+    A layer that is larger by itself is a segment of its own.
+    """
+    everything = matrices(arch)
+    whole = sum(matrix.nbytes(form) for matrix in everything if matrix.layer < arch.layers)
+    if most_bytes is None or whole <= 4 * most_bytes:
+        return None
+    layers = max(1, int(most_bytes // (whole / arch.layers)))
+    return tuple(range(layers, arch.layers, layers))
+
+
 def encodings_for(
     all_matrices: Sequence[Matrix], forms: Mapping[str, WeightForm], ranges: Ranges
 ) -> dict[str, Encoding]:

@@ -15,7 +15,8 @@ class Target:
 
     provider: of ONNX Runtime, which runs them. forms: what matrices may be held in, the usual one first; where one is
     held in integers, what enters and leaves its product is too, in 16 bits, as pairs of QuantizeLinear and
-    DequantizeLinear. convolve: see StaticGraph. half: what is in no integers is computed in float16, whatever graphs say.
+    DequantizeLinear. convolve: see StaticGraph. shard_bytes: of the weights of a
+    segment at most, so that a part fits what the device can address at once; None is any number. half: what is in no integers is computed in float16, whatever graphs say.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Target:
     forms: tuple[WeightForm, ...] = ("float",)
     convolve: bool = False
     half: bool = False
+    shard_bytes: int | None = None
 
     def form_of(self, quantize: str) -> WeightForm:
         """Return the form that an option names. Raises InvalidInput for one that the target has not."""
@@ -49,6 +51,8 @@ TARGETS: dict[str, Target] = {
             forms=("int8", "int4", "float"),
             convolve=True,
             half=True,
+            # A process of the Hexagon addresses 4 GiB, which caches and the other segments want a part of.
+            shard_bytes=1 << 30,
         ),
         Target(
             "openvino-npu",
