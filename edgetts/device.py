@@ -44,20 +44,19 @@ class Where:
             rest["provider_options"] = dict(self.provider_options)
         return rest
 
-    def moving(self, model: str, runtime: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def moving(
+        self, model: str | None, runtime: str, options: Mapping[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
         """Return the runtime and its options for a model whose graphs take any shape.
 
         Raises InvalidInput for what only static bundles can do, MissingExtra and Unsupported for a GPU that nothing
         here can use.
         """
-        if given := [name for name in _FOR_STATIC if name in options]:
-            raise InvalidInput(
-                f"{given[0]} is for static bundles, and {model} is none.", hint=_export_hint(model)
-            )
+        name, hint = model or "The default model", _export_hint(model or "MODEL.gguf")
+        if given := [one for one in _FOR_STATIC if one in options]:
+            raise InvalidInput(f"{name} is no static bundle, which {given[0]} is for.", hint=hint)
         if self.device == "npu":
-            raise InvalidInput(
-                f"{model} is in a form for processors, and NPUs want fixed shapes.", hint=_export_hint(model)
-            )
+            raise InvalidInput(f"{name} is in a form for processors, and NPUs want fixed shapes.", hint=hint)
         if self.device == "gpu":
             return _on_gpu(runtime, options)
         if self.provider is None:
@@ -73,8 +72,7 @@ class Where:
         found = find_provider(self.provider)
         if found.devices:
             raise InvalidInput(
-                f"{found.name} compiles graphs of fixed shapes, and {model} has none.",
-                hint=_export_hint(model),
+                f"{name} has no graphs of fixed shapes, which {found.name} compiles.", hint=hint
             )
         own = (found.name, dict(self.provider_options))
         cpu = "CPUExecutionProvider"
@@ -90,11 +88,35 @@ def settle(
 
     if is_static(model):
         return runtime, where.static(options)
-    return where.moving(str(model or "the default model"), runtime, options)
+    return where.moving(None if model is None else str(model), runtime, options)
+
+
+def settle_named(
+    model: str | Path | None, runtime: str, settings: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return the same where settings hold the arguments of `Where` by name, beside others."""
+    rest = dict(settings)
+    device, provider = rest.pop("device", "auto"), rest.pop("provider", None)
+    return settle(Where(device, provider, rest.pop("provider_options", {})), model, runtime, rest)
+
+
+def check_draft(model: str | Path | None, length: int | None) -> None:
+    """Raise InvalidInput for drafts longer than a static bundle was exported for; other models have no such limit."""
+    from edgetts.bundle import is_static, read_manifest
+
+    if length is None or model is None or not is_static(model):
+        return
+    from edgetts.decoding.session import Capabilities
+    from edgetts.decoding.speculation import longest_draft
+
+    note = read_manifest(Path(model)).static
+    if note is not None:
+        longest_draft(Capabilities(widest=note.draft_width + 1), length)
 
 
 def _export_hint(model: str) -> str:
-    return f"Export it for one: edgetts export {model} --target qnn-htp"
+    source = "MODEL.gguf" if Path(model).is_dir() and model.rstrip("/").endswith(".edge") else model
+    return f"Export it for one: edgetts export {source} --target qnn-htp"
 
 
 def _on_gpu(runtime: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

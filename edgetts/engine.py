@@ -34,7 +34,7 @@ from edgetts.control.controller import Controller
 from edgetts.control.cost.lengths import LengthBook
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.session import Cancellation, Session, SessionInfo
-from edgetts.decoding.speculation import DraftModel, SpeculativeDecoder
+from edgetts.decoding.speculation import DraftModel, SpeculativeDecoder, longest_draft
 from edgetts.energy.meter import MeterFactory
 from edgetts.errors import InvalidInput
 from edgetts.host import Host
@@ -383,7 +383,10 @@ class Engine:
             opening=host.opening,
             guess_rate=host.guess_rate,
             power=measured if measured is not None or device is None else device.power,
-            drift=host.drift,
+            # What emulated passes took is forgotten with their answer.
+            drift=host.drift if host.times.source != "emulated" else None,
+            longest_draft=longest_draft(self.session.capabilities),
+            whole_cache=info.whole_cache,
         )
 
     def _concluding(self, question: Question, key: str, kind: str, noting: Noting | None) -> Iterator[Event]:

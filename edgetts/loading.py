@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import threading
 import time
@@ -10,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgetts.bundle import TOKENIZER, WEIGHTS, Manifest, TrustRecord, is_static, read_manifest
 from edgetts.chat import ChatTemplate
@@ -21,7 +23,7 @@ from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, check_vocabul
 from edgetts.engine import Engine
 from edgetts.errors import EdgettsError, InvalidInput, MissingExtra, UnsupportedModel
 from edgetts.host import Host
-from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
+from edgetts.profiles.curves import DEFAULT_TIMES, EMULATED_TIMES, StepTimes
 from edgetts.profiles.fingerprint import describe, mark_of
 from edgetts.profiles.measuring.first_use import ReadsPromptsTwoWays, measure_steps
 from edgetts.profiles.speed import Made, SpeedProfile
@@ -39,6 +41,9 @@ from edgetts.runtimes.hardware import cores_busy_elsewhere, physical_cores
 from edgetts.store import resolve
 from edgetts.store.ggufs import Gguf, has_gguf, resolve_gguf
 from edgetts.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from edgetts.runtimes.npu.placing import Placed
 
 
 def find_forms(
@@ -183,16 +188,16 @@ def open_engine(
             session,
             tokenizer,
             ChatTemplate.for_tokenizer(tokenizer),
-            times=_times(opened.speed),
+            times=opened.form.times(opened.speed),
             speed=opened.speed,
             guessers=opened.form.guessers,
             draft_model=drafting,
             others=[
                 Host(
                     form.runtime,
-                    _times(speed),
+                    form.times(speed),
                     time.perf_counter,
-                    opener=_opener(form, _times(speed)),
+                    opener=_opener(form, form.times(speed)),
                     guessers=form.guessers,
                     speed=speed,
                 )
@@ -245,6 +250,12 @@ class _Form:
     emulated: bool = False
     """Whether its times are those of no device."""
 
+    def times(self, speed: SpeedProfile | None) -> StepTimes:
+        """Return how long passes take, by what was measured, if anything was."""
+        if self.emulated:
+            return EMULATED_TIMES
+        return DEFAULT_TIMES if speed is None else speed.times
+
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -284,7 +295,8 @@ def _static_form(
     store: ProfileStore | None,
     notify: Callable[[str], None],
 ) -> _Form:
-    _, facts, emulated = bundle_facts(manifest, options)
+    _, facts, placed = bundle_facts(manifest, options)
+    emulated = placed is not None and placed.emulated
     stored = None if emulated else _stored(facts, store)
     settings = _with_best_threads(options, stored)
 
@@ -330,15 +342,25 @@ def facts_of(runtime: str, weights: str, options: Mapping[str, Any]) -> dict[str
     )
 
 
-def bundle_facts(manifest: Manifest, options: Mapping[str, Any]) -> tuple[str, dict[str, str], bool]:
-    """Return the runtime of a bundle, what a measurement of it holds for, and whether an emulator would run it."""
+def bundle_facts(manifest: Manifest, options: Mapping[str, Any]) -> tuple[str, dict[str, str], Placed | None]:
+    """Return the runtime of a bundle, what a measurement of it holds for, and who would run it, if it is static."""
     if manifest.static is None:
-        return "onnx", facts_of("onnx", manifest.files[WEIGHTS], options), False
+        return "onnx", facts_of("onnx", manifest.files[WEIGHTS], options), None
     from edgetts.runtimes.npu.placing import placed  # needs ONNX Runtime
 
     where = placed(manifest, options)
-    facts = facts_of("npu", manifest.files[WEIGHTS], {**options, "runs on": where.providers})
-    return "npu", facts, where.emulated
+    # Passes take as long as their graphs are wide and their cache is long; who named the place is all the same.
+    named = {name: options[name] for name in ("threads", "memory_bytes") if name in options}
+    facts = facts_of("npu", manifest.files[WEIGHTS], named)
+    return "npu", facts | {"graphs": _graphs_mark(manifest), "placed": where.providers}, where
+
+
+def _graphs_mark(manifest: Manifest) -> str:
+    """Identify a static bundle's graphs, whatever was compiled of them."""
+    note = manifest.static
+    assert note is not None  # noqa: S101 - the caller has one
+    files = {graph.file: manifest.files[graph.file] for graph in note.graphs}
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _stored(facts: Mapping[str, str], store: ProfileStore | None) -> SpeedProfile | None:
@@ -350,10 +372,6 @@ def _with_best_threads(options: dict[str, Any], stored: SpeedProfile | None) -> 
     if stored is None or not stored.run_threads or "threads" in options:
         return options
     return {**options, "threads": stored.run_threads}
-
-
-def _times(speed: SpeedProfile | None) -> StepTimes:
-    return DEFAULT_TIMES if speed is None else speed.times
 
 
 def _open_fastest(
@@ -369,7 +387,7 @@ def _open_fastest(
         speed = form.stored
         if form.emulated:
             notify(
-                "An emulator's times say nothing of a device, so that nothing is measured and plans are guesses."
+                "An emulator's times say nothing of a device, so that nothing is measured and plans have no times."
             )
         elif speed is None and measure:
             if store is not None and (outdated := store.outdated(form.facts)):
@@ -392,13 +410,13 @@ def _open_fastest(
             elif store is not None:
                 store.put(speed)
         known[form.runtime] = speed
-    first = min(forms, key=lambda form: _alone(_times(known[form.runtime])))
+    first = min(forms, key=lambda form: _alone(form.times(known[form.runtime])))
     if open_now is None or open_now[0] is not first:
         if open_now is not None:
             open_now[1].close()
-        open_now = first, _opener(first, _times(known[first.runtime]))()
+        open_now = first, _opener(first, first.times(known[first.runtime]))()
     session = open_now[1]
-    _settle_prompts(first, session, _times(known[first.runtime]))
+    _settle_prompts(first, session, first.times(known[first.runtime]))
     others = [(form, known[form.runtime]) for form in forms if form is not first]
     return _Opened(first, session, known[first.runtime], others)
 
@@ -410,13 +428,13 @@ def _weights(manifest: Manifest) -> float:
 
 
 def _measured(form: _Form) -> tuple[tuple[_Form, Session], SpeedProfile]:
-    from edgetts.profiles.measuring.growth import derived_growth  # on first use only
+    from edgetts.profiles.measuring.growth import derived_growth, read_per_token  # on first use only
 
     began = time.perf_counter()
     session = form.open()
     opening = time.perf_counter() - began
     try:
-        times = derived_growth(measure_steps(session), session.info.bytes_per_token, form.weights())
+        times = derived_growth(measure_steps(session), read_per_token(session.info), form.weights())
     except BaseException:
         session.close()
         raise

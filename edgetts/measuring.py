@@ -110,8 +110,8 @@ def _busy() -> float:
 
 def _of_bundle(bundle: Path, trust: TrustRecord | None, options: dict[str, Any]) -> Subject:
     manifest = read_manifest(bundle)
-    runtime, facts, emulated = bundle_facts(manifest, options)
-    if emulated:
+    runtime, facts, placed = bundle_facts(manifest, options)
+    if placed is not None and placed.emulated:
         raise InvalidInput(
             "An emulator's times say nothing of a device, so that there is nothing to measure.",
             hint="Calibrate on the device itself, or with --device cpu.",

@@ -313,7 +313,7 @@ class Plan:
     step_seconds: float | None = None
     """Predicted time of one pass at `width`."""
     source: str = "default"
-    """Where the step time comes from: measured (with date), modelled or default."""
+    """Where the step time comes from: measured (with date), modelled or default; emulated has none."""
     reason: str = ""
     considered: dict[str, float] = field(default_factory=dict)
     """Where several runtimes have the model: the seconds that were predicted for each."""

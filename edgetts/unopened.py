@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +11,17 @@ from edgetts.answering.adapting import find_progress
 from edgetts.answering.approaches import Asking
 from edgetts.answering.planning import Knowledge, Place, choose
 from edgetts.answering.posing import Prompt, pose
-from edgetts.bundle import TOKENIZER, read_manifest
+from edgetts.bundle import TOKENIZER, WEIGHTS, is_static, read_manifest
 from edgetts.chat import ChatTemplate
 from edgetts.control.success.model import SuccessModel
 from edgetts.control.success.store import find_success
 from edgetts.decoding.session import Capabilities
 from edgetts.decoding.speculation import UNKNOWN_RATE
+from edgetts.device import settle_named
 from edgetts.energy.state import Power
 from edgetts.engine import available_memory
-from edgetts.errors import EdgettsError
-from edgetts.loading import bundle_facts, facts_of, find_forms
+from edgetts.errors import EdgettsError, InvalidInput
+from edgetts.loading import facts_of, find_forms
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.device import DeviceProfile
 from edgetts.profiles.devices import device_here, find_device
@@ -31,6 +32,7 @@ from edgetts.profiles.store import ProfileStore
 from edgetts.store.home import find_home
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import Plan
+from edgetts.unopened_static import static_place
 
 if TYPE_CHECKING:
     from edgetts.store.ggufs import Gguf
@@ -71,11 +73,11 @@ def look_at(
         manifest = read_manifest(bundle)
         shape, name = shape_of(manifest), manifest.name
         weights = shape.weights
-        runtime, facts, emulated = bundle_facts(manifest, options)
-        if emulated:
-            notify("An emulator's times say nothing of a device: the plan reckons with this one's processor.")
-        place = _place(runtime, manifest.context, shape.kv, shape, facts, device, store)
-        places.append(replace(place, parallel=manifest.static is None))
+        if (note := manifest.static) is not None:
+            places.append(static_place(manifest, note, device, store, options, notify))
+        else:
+            facts = facts_of("onnx", manifest.files[WEIGHTS], options)
+            places.append(_place("onnx", manifest.context, shape.kv, shape, facts, device, store))
         tokenizer = Tokenizer.load(bundle / TOKENIZER, manifest.tokenizer)
     if gguf is not None:
         facts = facts_of("llamacpp", gguf.identity, options)
@@ -99,7 +101,7 @@ def plan_unopened(
     *,
     model: str | Path | None,
     runtime: str,
-    device: str | None,
+    profile: str | None,
     options: Mapping[str, Any],
     notify: Callable[[str], None],
     home: Path | None = None,
@@ -107,10 +109,18 @@ def plan_unopened(
 ) -> Plan:
     """Return the plan for a question, with everything it was chosen among, by what the files of a model tell.
 
-    device: by name, a described one; None is this one. asked: as in `Engine.plan`. The model must be here. Raises what
-    `edgetts.load` and `Engine.plan` raise, and Unsupported where the files do not tell enough.
+    profile: of a described device, by name; None is this one. options: as of `edgetts.load`, where to run among them.
+    asked: as in `Engine.plan`. The model must be here. Raises what `edgetts.load` and `Engine.plan` raise, and
+    Unsupported where the files do not tell enough.
     """
     cache = find_home(home).root
+    elsewhere = options.get("device", "auto") not in ("auto", "cpu") or options.get("provider") is not None
+    if profile is not None and elsewhere and not is_static(model):
+        raise InvalidInput(
+            "Of described devices, only processors run models of any shape.",
+            hint="Leave the device out, or plan for a static bundle: edgetts export --target",
+        )
+    runtime, options = settle_named(model, runtime, options)
     bundle, gguf = find_forms(
         model,
         runtime,
@@ -122,10 +132,10 @@ def plan_unopened(
         notify=notify,
         home=home,
     )
-    if device is None:
+    if profile is None:
         here, store = device_here(cache, notify), ProfileStore(cache / "profiles", notify)
     else:
-        here, store = find_device(device, cache), None
+        here, store = find_device(profile, cache), None
     found = look_at(bundle, gguf, here, store, options, notify)
 
     def success(task: str | None, answer_format: str) -> SuccessModel:
@@ -133,7 +143,7 @@ def plan_unopened(
 
     knowledge = Knowledge(here, success, lambda success: find_progress(cache, success, notify))
     memory = available_memory()
-    if device is not None:
+    if profile is not None:
         knowledge.state = lambda: Power("mains", "assumed of a device that is described")
         memory = max(0, int(_USABLE * here.memory_bytes.value - found.weights))
     asking = Asking(found.tokenizer, ChatTemplate.for_tokenizer(found.tokenizer))

@@ -6,14 +6,14 @@ deadline allows, and what speculation is worth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
     """Seconds of a pass at each of `widths`, and of reading prompts.
 
-    source: "measured", "modelled", "learned" or "default"; date: ISO day of the measurement. prefill_rate: prompt
+    source: "measured", "modelled", "learned", "default" or "emulated"; date: ISO day of the measurement. prefill_rate: prompt
     tokens read in a second, where no better is known; prompts: (tokens, seconds) of prompts that were read, the shorter first.
     past: tokens each branch held when passes were timed; growth: seconds that a pass takes longer for every token
     more that a branch holds, for each branch. spread: how far a single pass lies from the curve, as a share of it (half
@@ -66,3 +66,5 @@ class StepTimes:
 
 DEFAULT_TIMES = StepTimes((1, 8), (0.05, 0.12), 100.0, "default", spread=0.5)
 """For a device that was never measured: a slow one, so that a deadline is kept."""
+EMULATED_TIMES = replace(DEFAULT_TIMES, source="emulated")
+"""For a device that another one emulates: how long passes take there says nothing, and is never kept."""

@@ -48,12 +48,16 @@ class DefaultBudget:
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """cores: physical ones. bandwidth: bytes read from memory in a second. operations: 8-bit multiply-adds a second."""
+    """cores: physical ones. bandwidth: bytes read from memory in a second. operations: 8-bit multiply-adds a second.
+
+    provider: of an NPU, ONNX Runtime's name of who compiles for it; empty where that is not known.
+    """
 
     name: str
     cores: int
     bandwidth: Figure
     operations: Figure
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def _processor(table: Table) -> Processor:
         cores=table.whole("cores", 1, 4096),
         bandwidth=_figure(table.table("bandwidth"), 1.0, _RATE),
         operations=_figure(table.table("operations"), 1.0, _RATE),
+        provider=table.text("provider", ""),
     )
     table.end()
     return processor

@@ -58,6 +58,8 @@ class ProfileStore:
         path = self._speed_path(profile.mark)
         if path is None:
             return f"The speeds could not be kept: {profile.mark!r} is not a fingerprint."
+        if profile.times.source == "emulated":
+            return "The speeds could not be kept: an emulator's are no device's."
         try:
             with self._locked("speeds"):
                 old = self._old(path, profile.mark)
@@ -83,7 +85,7 @@ class ProfileStore:
 
     def outdated(self, facts: Mapping[str, str]) -> str | None:
         """Say why a calibration of the same model on the same runtime with the same options does not hold; None: there is none."""
-        same = ("weights", "runtime", "options")
+        same = ("weights", "runtime", "options", "graphs", "placed")
         for profile in self.all():
             other = differing(profile.facts, facts)
             if profile.made.scope != "first-use" and other and not set(other) & set(same):

@@ -102,6 +102,7 @@ def _processor(processor: Processor) -> dict[str, Any]:
         "cores": processor.cores,
         "bandwidth": _figure(processor.bandwidth),
         "operations": _figure(processor.operations),
+        **({"provider": processor.provider} if processor.provider else {}),
     }
 
 

@@ -86,7 +86,7 @@ def test_a_plan_as_json_is_the_engines_plan(tiny_engine_bundle: Path) -> None:
         "1kJ",
         "-n",
         "3",
-        "--device",
+        "--device-profile",
         "raspberry-pi-5",
         "--json",
     )
@@ -100,7 +100,7 @@ def test_a_plan_as_json_is_the_engines_plan(tiny_engine_bundle: Path) -> None:
 
 def test_a_slower_device_takes_longer(tiny_engine_bundle: Path) -> None:
     def seconds(device: str) -> float:
-        result = run("plan", "Hi", "-m", str(tiny_engine_bundle), "--device", device, "--json")
+        result = run("plan", "Hi", "-m", str(tiny_engine_bundle), "--device-profile", device, "--json")
         assert result.exit_code == 0, result.output
         return float(json.loads(result.stdout)["seconds"]["value"])
 
@@ -110,7 +110,7 @@ def test_a_slower_device_takes_longer(tiny_engine_bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--device", "raspbery-pi-5"), ("no device profile", "raspberry-pi-5")),
+        (("--device-profile", "raspbery-pi-5"), ("no device profile", "raspberry-pi-5")),
         (("--target", "1.5"), ("target", "probability")),
         (("--threads", "0"), ("threads is 0", "between 1 and 1024")),
         (("--target", "nan"), ("target", "probability")),

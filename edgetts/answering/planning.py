@@ -25,7 +25,7 @@ from edgetts.energy.budgets import default_budget
 from edgetts.errors import InvalidInput, PromptTooLong
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.device import DeviceProfile, PowerDraw, PowerMode, PowerState
-from edgetts.types import SPREAD_TEMPERATURE, Answer, DecodeParams, Plan, SamplingParams
+from edgetts.types import LONGEST_DRAFT, SPREAD_TEMPERATURE, Answer, DecodeParams, Plan, SamplingParams
 
 if TYPE_CHECKING:
     from edgetts.control.success.figures import Drawing
@@ -90,7 +90,8 @@ class Place:
     """A runtime that has the model, as far as a plan depends on it. context, prompts: in tokens; opening: in seconds.
 
     power: of the device while the model runs there; None where nobody knows. guess_rate: how often guesses at a lone
-    sample's tokens are right.
+    sample's tokens are right. longest_draft: guesses that a pass may verify. whole_cache: whether a branch takes the
+    cache of the whole context.
     """
 
     runtime: str
@@ -102,6 +103,8 @@ class Place:
     guess_rate: float = 0.0
     power: PowerDraw | None = None
     drift: Drift | None = None
+    longest_draft: int = LONGEST_DRAFT
+    whole_cache: bool = False
 
     @property
     def cost(self) -> CostModel:
@@ -297,7 +300,7 @@ def request_for(posed: Posed, place: Place, memory_free: int) -> Request:
         )
     # A step ends where its text does, so that a pass draws one token of it.
     drafts = wishes.decode.mode != "plain" and wishes.decode.early_exit is None and not choosing.steps
-    gain = lone_gain(place.times, place.guess_rate) if drafts else 1.0
+    gain = lone_gain(place.times, place.guess_rate, place.longest_draft) if drafts else 1.0
     return Request(
         room=room,
         max_tokens=terms.max_tokens,
@@ -321,6 +324,7 @@ def request_for(posed: Posed, place: Place, memory_free: int) -> Request:
         objective=terms.objective,
         power=terms.power,
         keep=_keep(wishes),
+        whole_cache=place.context if place.whole_cache else 0,
     )
 
 

@@ -15,6 +15,7 @@ from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
 from edgetts.cli.shared.device import device_options, read_device
 from edgetts.cli.shared.interrupting import interrupts
+from edgetts.device import check_draft
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def command(question: str | None, **options: Any) -> None:
     decode = _decode(options)
     choosing, aim = read_choosing(options), read_aim(options)
     settings = read_device(options)
+    check_draft(options["model"], decode.length)
     prompt = read_question(question, "ask")
     watcher = _watcher(options["trace"], options["trace_text"])
 

@@ -13,7 +13,7 @@ from edgetts.cli import INTERRUPTED
 from edgetts.cli.shared.device import DEVICE_OPTIONS, device_options, read_device
 from edgetts.cli.shared.interrupting import interrupts
 from edgetts.cli.shared.task_calibration import task_options, wants_task
-from edgetts.device import Where, settle
+from edgetts.device import settle_named
 from edgetts.errors import EdgettsError, InvalidInput, StorageError
 
 if TYPE_CHECKING:
@@ -96,9 +96,8 @@ def command(
         line.close()
         click.echo(sentence, err=True)
 
-    where = Where(device.pop("device"), device.pop("provider"), device.pop("provider_options"))
     options = device if threads is None else {**device, "threads": threads}
-    runtime, options = settle(where, model, runtime, options)
+    runtime, options = settle_named(model, runtime, options)
     home = find_home()
     cancel = Cancellation()
     with measuring_alone(home):

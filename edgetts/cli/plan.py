@@ -9,6 +9,7 @@ import click
 from edgetts.cli.shared.asking import aim_options, read_aim, read_question
 from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
+from edgetts.cli.shared.device import device_options, read_device
 from edgetts.errors import InvalidInput, Unsupported, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ _ROWS = 16
 @click.option("--decode", "mode", default="auto", show_default=True, help="As for edgetts ask.")
 @click.option("--runtime", default="auto", show_default=True, help="onnx, llamacpp, npu, or auto.")
 @click.option("--threads", type=int, help="Threads. Default: one per physical core.")
+@device_options
 @click.option(
-    "--device",
-    help="Plan for this device instead, by its published figures: a name of edgetts profile list.",
+    "--device-profile",
+    help="Plan for this described device instead, by its published figures: a name of edgetts profile list.",
 )
 @click.option("--all", "everything", is_flag=True, help="Show every candidate, not only the first ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -68,7 +70,7 @@ def _plan(question: str, options: dict[str, Any]) -> Plan:
     sampling = read_sampling(options)
     decode = DecodeParams(options["mode"])
     form = AnswerFormat.parse(options["answer_format"])
-    choosing, aim = read_choosing(options), read_aim(options)
+    choosing, aim, place = read_choosing(options), read_aim(options), _place(options)
     asked = {
         "budget": budget,
         "sampling": sampling,
@@ -83,14 +85,14 @@ def _plan(question: str, options: dict[str, Any]) -> Plan:
     threads = options["threads"]
     if threads is not None and not 1 <= threads <= 1024:
         raise InvalidInput(f"threads is {threads}, but it must be between 1 and 1024.")
-    settings = {} if threads is None else {"threads": threads}
-    device = options["device"]
+    settings = place if threads is None else {**place, "threads": threads}
+    device = options["device_profile"]
     try:
         return plan_unopened(
             question,
             model=options["model"],
             runtime=options["runtime"],
-            device=device,
+            profile=device,
             options=settings,
             notify=_notify,
             **asked,
@@ -105,3 +107,15 @@ def _plan(question: str, options: dict[str, Any]) -> Plan:
         options["model"], runtime=options["runtime"], offline=True, notify=_notify, **settings
     ) as engine:
         return engine.plan(question, **asked)
+
+
+def _place(options: dict[str, Any]) -> dict[str, Any]:
+    """Return where to run; a described device's name is no kind of device."""
+    from edgetts.profiles.devices import shipped_names
+
+    if options["device"] in shipped_names():
+        raise InvalidInput(
+            f"{options['device']} is a described device, and --device names a kind.",
+            hint=f"Plan for it with --device-profile {options['device']}",
+        )
+    return read_device(options)

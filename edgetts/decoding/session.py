@@ -84,6 +84,8 @@ class SessionInfo:
     """Layer boundaries at which the network is cut, ascending, without 0 and the depth."""
     bytes_per_token: int = 0
     """Cache bytes one token takes in one branch."""
+    whole_cache: bool = False
+    """Whether a branch takes the cache of the whole context from the start, and every pass reads all of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ MOST_SAMPLES = 1 << 12
 MOST_TOKENS = 1 << 22
 _POINTS = 64
 _SEEN = 4096
-_SOURCES = ("measured", "modelled", "learned", "default")
+_SOURCES = ("measured", "modelled", "learned", "default", "emulated")
 _LIMITS = ("seconds", "tokens", "samples", "memory_bytes", "joules")
 
 

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgetts.bundle import Manifest, read_manifest
 from edgetts.errors import ModelNotFound
 from edgetts.near_miss import near_miss
 from edgetts.profiles.models import ModelEntry, Registry, hub_entry, load_registry
 from edgetts.store.bundles import BUNDLE_RECORD, EXPORTER, manifest_of
-from edgetts.store.home import Home, find_home, key_for, size_on_disk, storage_errors
+from edgetts.store.home import Home, find_home, in_megabytes, key_for, size_on_disk, storage_errors
 from edgetts.store.hub import partial_files
 from edgetts.store.locks import clean_abandoned, scratch_space, unless_busy
 from edgetts.store.names import LocalModel, find_model
@@ -145,13 +146,35 @@ def describe_model(
 
 
 def summary(bundle: Path) -> dict[str, Any]:
-    """Return a manifest with its long tables replaced by their lengths."""
-    return {
-        name: f"{len(value)} entries"
-        if isinstance(value, (dict, list)) and len(repr(value)) > _MUCH
-        else value
-        for name, value in manifest_of(bundle).items()
+    """Return a manifest with its long tables replaced by their lengths, and of a static one what it is for."""
+    manifest = manifest_of(bundle)
+    found = {name: _shortened(value) for name, value in manifest.items()}
+    if isinstance(manifest.get("static"), dict):
+        found["static"] = _static_summary(read_manifest(bundle))
+    return found
+
+
+def _shortened(value: Any) -> Any:
+    return f"{len(value)} entries" if isinstance(value, (dict, list)) and len(repr(value)) > _MUCH else value
+
+
+def _static_summary(manifest: Manifest) -> dict[str, Any]:
+    """Return the target, widths and compiled chips of a static bundle. Lengths in tokens."""
+    note = manifest.static
+    assert note is not None  # noqa: S101 - its manifest says that there is one
+    found: dict[str, Any] = {
+        "target": note.target,
+        "context": manifest.context,
+        "chunk": note.chunk,
+        "draft_width": note.draft_width,
+        "graphs": f"{len(note.graphs)}, over {', '.join(map(str, note.widths))} tokens",
     }
+    if (cost := note.precision) is not None:
+        found["same_first_choice"] = f"{cost.top1:.1%} of {cost.positions} tokens, as in float32"
+    found["compiled"] = [
+        f"{one.soc}, by {one.provider} {one.version}, {in_megabytes(one.bytes)}" for one in note.compiled
+    ]
+    return found
 
 
 def _key(name: str) -> str:

@@ -117,11 +117,12 @@ class StoredTensors:
         codes, scales = per_channel(matrix, 4 if form == "int4" else 8)
         self.lost[name, form] = _relative_error(matrix, codes, scales)
         zeros = np.zeros(len(scales), np.int8)
-        names = _parts(name, form)
-        for part, array in zip(names, (_turned(codes, kernel), scales, zeros), strict=True):
-            self.weights.add(
-                part, [array if form == "int8" or array is scales else self._packed(part, array)]
-            )
+        held, scaled, offset = _parts(name, form)
+        small = form == "int4"
+        turned = _turned(codes, kernel)
+        self.weights.add(held, [self._packed(held, turned) if small else turned])
+        self.weights.add(scaled, [scales])
+        self.weights.add(offset, [self._packed(offset, zeros) if small else zeros])
 
     def _packed(self, part: str, codes: NDArray[np.int8]) -> NDArray[np.uint8]:
         """Return codes of 4 bits two to a byte, rows one behind the other whatever their length is."""

@@ -9,7 +9,7 @@ from edgetts.decoding.session import Cancelled, Session
 from edgetts.errors import EdgettsError
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.figure import Figure
-from edgetts.profiles.measuring.growth import derived_growth, measure_growth
+from edgetts.profiles.measuring.growth import derived_growth, measure_growth, read_per_token
 from edgetts.profiles.measuring.guessing import time_guessing
 from edgetts.profiles.measuring.memory import measure_memory
 from edgetts.profiles.measuring.opening import Opened, open_fastest
@@ -219,7 +219,7 @@ class _Run:
             spread=settled.spread,
         )
         # Until long texts are timed.
-        times = derived_growth(times, opened.session.info.bytes_per_token, subject.weights)
+        times = derived_growth(times, read_per_token(opened.session.info), subject.weights)
         paces = sorted((number, pace.plain) for number, pace in opened.paces.items() if pace.plain > 0)
         return SpeedProfile(
             subject.mark,
@@ -249,6 +249,8 @@ class _Run:
         return "" if found.points else "no prompt could be timed"
 
     def _longer(self, session: Session, curve: Curve, room: int, until: Deadline) -> str:
+        if session.info.whole_cache:
+            return "a pass takes as long whatever its branch holds"
         growth = None
         seconds = until.left
         for _ in range(2):  # once more where the device changes its speed meanwhile

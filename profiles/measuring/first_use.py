@@ -32,7 +32,7 @@ def measure_steps(session: Session, clock: Callable[[], float] = time.perf_count
     """Time a short prefill and a few passes at each width, and long prompts both ways where there are two.
 
     Takes about as long as 100 plain steps, and six long prompts. A session that reads prompts in two
-    ways is left as it was found.
+    ways is left as it was found. Where branches run one after the other, wider passes are those over a draft.
     """
     vocab = session.info.vocab
     length = min(_PROMPT, session.info.context - _REPEATS - 1)
@@ -44,14 +44,28 @@ def measure_steps(session: Session, clock: Callable[[], float] = time.perf_count
     branch, _ = session.prefill(prompt)
     rate = len(prompt) / max(clock() - began, 1e-6)
     seconds = []
-    widths = WIDTHS if session.capabilities.parallel else (1,)
+    widths = WIDTHS if session.capabilities.parallel else (1, *draft_widths(session, length))
     try:
         for width in widths:
-            seconds.append(_median_step(session, branch, width, clock))
+            measure = _median_step if width == 1 or session.capabilities.parallel else _median_extend
+            seconds.append(measure(session, branch, width, clock))
     finally:
         session.free(branch)
     exact = prefers_exact_prompts(session, clock)
     return StepTimes(widths, tuple(rising(seconds)), rate, "measured", date.today().isoformat(), exact)
+
+
+def draft_widths(session: Session, past: int) -> tuple[int, ...]:
+    """Return the widths of passes over a draft that are to be timed, where branches run one after the other.
+
+    None where a pass over several tokens is nothing but as many passes. Between the narrowest draft and the widest
+    a pass costs the same; one twice as wide shows what several cost.
+    """
+    able = session.capabilities
+    if able.parallel or not (able.extend and able.truncate) or able.widest is None or able.widest < 2:
+        return ()
+    widths = {2, able.widest, 2 * able.widest}
+    return tuple(sorted(width for width in widths if past + width <= session.info.context))
 
 
 def rising(seconds: list[float]) -> list[float]:
@@ -83,6 +97,21 @@ def prefers_exact_prompts(session: Session, clock: Callable[[], float], repeats:
     finally:
         session.exact_prompts = True
     return len(best) < 2 or best[True] < best[False] * _GAIN
+
+
+def _median_extend(session: Session, prompt: Branch, width: int, clock: Callable[[], float]) -> float:
+    [branch] = session.fork(prompt, 1)
+    length = branch.length
+    try:
+        times = []
+        for i in range(_REPEATS + 1):
+            began = clock()
+            session.extend(branch, [(31 * i + b) % session.info.vocab for b in range(width)])
+            times.append(clock() - began)
+            session.truncate(branch, length)
+        return statistics.median(times[1:])
+    finally:
+        session.free(branch)
 
 
 def _median_step(session: Session, prompt: Branch, width: int, clock: Callable[[], float]) -> float:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from edgetts.decoding.session import Session
+from edgetts.decoding.session import Session, SessionInfo
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.measuring.passes import STEADY, Curve, time_widths
 from edgetts.profiles.measuring.timing import Deadline, SteadyClock
@@ -83,11 +83,17 @@ def measure_growth(
 def derived_growth(times: StepTimes, bytes_per_token: int, weights: float) -> StepTimes:
     """Return a curve that grows with context as if a cache were read as fast as weights are; one that was measured stays.
 
-    weights: bytes that a pass reads, 0 where nobody knows. A pass of one branch reads little else, so that its time tells the bandwidth.
+    bytes_per_token: that a pass reads more for each token; see `read_per_token`. weights: bytes that a pass reads, 0
+    where nobody knows. A pass of one branch reads little else, so that its time tells the bandwidth.
     """
     if times.growth or weights <= 0:
         return times
     return replace(times, growth=bytes_per_token * times.at(1) / weights)
+
+
+def read_per_token(info: SessionInfo) -> int:
+    """Return the bytes that a pass reads more for each token of a branch: none where it reads the whole cache anyway."""
+    return 0 if info.whole_cache else info.bytes_per_token
 
 
 def fit_growth(base: Curve, longer: Sequence[Curve]) -> float:

@@ -19,12 +19,13 @@ from edgetts.decoding.speculation import (
     RecurrentDrafter,
     SpeculativeDecoder,
     Speculator,
+    longest_draft,
 )
 from edgetts.decoding.speculation.drafter import Tail
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.measuring.timing import Deadline, SteadyClock
 from edgetts.profiles.speed import Guessing
-from edgetts.types import LONGEST_DRAFT, SamplingParams
+from edgetts.types import SamplingParams
 
 _PLAIN = "plain"
 _LEAST_TOKENS, _MOST_TOKENS = 24, 128
@@ -166,7 +167,7 @@ def _run(
             lambda at: [_Timed(maker(at), account, clock)],
             account.acceptance,
             PassCosts(times.at),
-            longest=LONGEST_DRAFT,
+            longest=longest_draft(session.capabilities),
             clock=clock,
         )
         alone = SpeculativeDecoder(speculator)

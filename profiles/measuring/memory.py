@@ -31,6 +31,8 @@ def measure_memory(
     take. Where there is no time to fork any, a token takes what the session states.
     """
     stated = session.info.bytes_per_token
+    if session.info.whole_cache:
+        return MemoryUse(max(0, loaded), 0, stated * session.info.context)
     affordable = sum(times.prefill(length) + times.at(_BRANCHES) for length in _LENGTHS) < deadline.left
     grown = _growth(session, resident, room) if session.capabilities.fork and affordable else None
     token, branch = stated, 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgetts.decoding.session import Session
 from edgetts.errors import OutOfMemory, RuntimeFailure
-from edgetts.profiles.measuring.first_use import rising
+from edgetts.profiles.measuring.first_use import draft_widths, rising
 from edgetts.profiles.measuring.rows import Rows, rows_of
 from edgetts.profiles.measuring.timing import Deadline, SteadyClock, half_range, sane, typical
 
@@ -139,7 +139,7 @@ def time_widths(
 def _fitting(session: Session, past: int, widths: Sequence[int], room: int) -> Sequence[int]:
     able = session.capabilities
     if not able.parallel or not able.fork:
-        return (1,)
+        return (1, *draft_widths(session, past))
     each = (past + 1) * session.info.bytes_per_token
     return [width for width in sorted(widths) if width == 1 or width * each <= room]
 

@@ -18,6 +18,8 @@ def made_up(session: Session, length: int) -> list[int]:
 class Rows:
     """The branches of one prompt. `step` runs a pass over the first so many of them, which leaves no trace.
 
+    Where branches run one after the other, one is all there is, and a wider pass is one over a draft.
+
     Where a runtime can neither roll back nor fork, its one branch grows a little, and is read anew then.
     """
 
@@ -31,14 +33,16 @@ class Rows:
             self._kept = [self._prompt]
         elif able.truncate:
             try:
-                self._kept = session.fork(self._prompt, most)
+                self._kept = session.fork(self._prompt, most if able.parallel else 1)
             except BaseException:
                 session.free(self._prompt)
                 raise
 
     def step(self, width: int, clock: Callable[[], float]) -> float:
-        """Return the seconds of a pass over `width` branches."""
+        """Return the seconds of a pass over `width` branches, or tokens of one."""
         session = self._session
+        if width > 1 and not session.capabilities.parallel:
+            return self._extend(width, clock)
         branches: Sequence[Branch] = self._kept[:width] or session.fork(self._prompt, width)
         self._turn += 1
         tokens = [(31 * self._turn + row) % session.info.vocab for row in range(width)]
@@ -49,6 +53,17 @@ class Rows:
         finally:
             for branch in branches:
                 self._put_back(branch)
+
+    def _extend(self, width: int, clock: Callable[[], float]) -> float:
+        [branch] = self._kept
+        self._turn += 1
+        tokens = [(31 * self._turn + at) % self._session.info.vocab for at in range(width)]
+        try:
+            began = clock()
+            self._session.extend(branch, tokens)
+            return clock() - began
+        finally:
+            self._put_back(branch)
 
     def close(self) -> None:
         for branch in {id(branch): branch for branch in (*self._kept, self._prompt)}.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import onnxruntime as ort
@@ -24,6 +25,8 @@ _PROVIDERS: Mapping[str, str] = {
     "generic-static": CPU,
 }
 _GPUS = ("CUDAExecutionProvider", "DmlExecutionProvider", "WebGpuExecutionProvider")
+# Of words on who runs a bundle, which are kept in profiles.
+_LONGEST = 250
 _PLACE = re.compile(r"(cpu|npu|gpu):([0-9]{1,5})-([0-9]{1,5})")
 
 
@@ -50,10 +53,14 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What would run a bundle, in words that change when anything does; emulated: whether times say nothing."""
+    """What would run a bundle, in a line of words that changes when anything does. emulated: whether times say nothing.
+
+    layers: how many each provider runs, by ONNX Runtime's name.
+    """
 
     providers: str
     emulated: bool
+    layers: Mapping[str, int]
 
 
 def placed(manifest: Manifest, options: Mapping[str, Any]) -> Placed:
@@ -61,11 +68,30 @@ def placed(manifest: Manifest, options: Mapping[str, Any]) -> Placed:
     note = manifest.static
     if note is None:
         raise InvalidInput(f"The bundle {manifest.name} has no graphs of fixed shapes.")
-    placement = place_segments(
-        note.target, (0, *manifest.cuts, manifest.architecture.layers), NpuOptions(**options)
-    )
-    found = [place.provider for place in placement.segments]
-    return Placed(", ".join(f"{one.name} {one.version}" for one in found), any(one.emulated for one in found))
+    boundaries = (0, *manifest.cuts, manifest.architecture.layers)
+    chosen = NpuOptions(**options)
+    placement = place_segments(note.target, boundaries, chosen)
+    parts: list[tuple[int, int, str]] = []
+    layers: dict[str, int] = {}
+    for start, stop, place in zip(boundaries, boundaries[1:], placement.segments, strict=False):
+        here, name = _in_words(place), place.provider.name
+        layers[name] = layers.get(name, 0) + stop - start
+        if parts and parts[-1][2] == here:
+            start = parts.pop()[0]
+        parts.append((start, stop, here))
+    words = "; ".join(f"{start}-{stop} {here}" for start, stop, here in parts)
+    if not all(place.on_cpu for place in placement.segments):
+        words += f"; soc {chosen.soc}" * (chosen.soc is not None) + "; fallback" * chosen.fallback
+    if len(words) > _LONGEST:  # many options, or many cuts
+        words = f"{words[: _LONGEST - 20]}... {sha256(words.encode()).hexdigest()[:16]}"
+    return Placed(words, any(place.provider.emulated for place in placement.segments), layers)
+
+
+def _in_words(place: Place) -> str:
+    one = place.provider
+    kind = f" ({one.devices[0].device.type.name.casefold()})" if one.devices else ""
+    given = "".join(f" {option}={value}" for option, value in sorted(place.options.items()))
+    return f"{one.name} {one.version}{kind}{given}"
 
 
 def place_segments(target: str, boundaries: Sequence[int], options: NpuOptions) -> Placement:
@@ -74,14 +100,16 @@ def place_segments(target: str, boundaries: Sequence[int], options: NpuOptions) 
     Raises InvalidInput for layers that lie not between cuts, and what finding a provider raises where one was
     asked for.
     """
+    if options.soc is not None:
+        find_soc(options.soc)  # a wrong name is said, whoever runs the graphs
     remarks: list[str] = []
     rest = _rest(target, options, remarks)
     providers = [rest] * (len(boundaries) - 1)
     if options.place is not None:
-        device, first, stop = _parsed(options.place, boundaries)
+        device, first, stop = parse_place(options.place, boundaries)
         for segment in range(first, stop):
             providers[segment] = _device(device, target) if segment == first else providers[first]
-    if options.device == "auto" and options.provider is None and rest.name == CPU != _provider_of(target):
+    if options.device == "auto" and options.provider is None and rest.name == CPU != provider_of(target):
         own: Mapping[str, str] = {}  # the remark tells that there is nobody to take them
     else:
         own = _own_options(providers, options)
@@ -91,7 +119,7 @@ def place_segments(target: str, boundaries: Sequence[int], options: NpuOptions) 
     return Placement(tuple(places[id(one)] for one in providers), tuple(remarks))
 
 
-def _provider_of(target: str) -> str:
+def provider_of(target: str) -> str:
     """Name the provider that a target's graphs are written for; a target of a newer edgetts is anybody's."""
     return _PROVIDERS.get(target, CPU)
 
@@ -102,7 +130,7 @@ def _rest(target: str, options: NpuOptions, remarks: list[str]) -> Provider:
         return find_provider(options.provider, options.library)
     if options.device != "auto":
         return _device(options.device, target)
-    wanted = _provider_of(target)
+    wanted = provider_of(target)
     if wanted == CPU:
         return find_provider(CPU)
     try:
@@ -121,7 +149,7 @@ def _rest(target: str, options: NpuOptions, remarks: list[str]) -> Provider:
 
 def _device(device: str, target: str) -> Provider:
     """Return the provider of a device that was asked for. Raises RuntimeFailure or MissingExtra."""
-    wanted = _provider_of(target)
+    wanted = provider_of(target)
     if device == "cpu":
         return find_provider(CPU)
     if device == "npu" and wanted != CPU:
@@ -172,7 +200,7 @@ def _own_options(providers: Sequence[Provider], options: NpuOptions) -> Mapping[
     return {**soc.options, **options.provider_options}
 
 
-def _parsed(place: str, boundaries: Sequence[int]) -> tuple[str, int, int]:
+def parse_place(place: str, boundaries: Sequence[int]) -> tuple[str, int, int]:
     """Read "cpu:15-30" as a device and segments [first, stop)."""
     cuts, depth = ", ".join(map(str, boundaries[1:-1])), boundaries[-1]
     found = _PLACE.fullmatch(place)

@@ -97,6 +97,7 @@ class StaticSession:
             context=manifest.context,
             cuts=manifest.cuts,
             bytes_per_token=self._form.bytes_per_token,
+            whole_cache=True,
         )
         rounded = not exact or any(port.rounded for port in inputs.values())
         self._capabilities = Capabilities(

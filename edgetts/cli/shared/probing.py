@@ -39,11 +39,21 @@ def probe(model: str) -> dict[str, dict[str, str]]:
 def _speeds(host: Host) -> dict[str, float]:
     """Return tokens a second by what is asked, from the curve of a runtime."""
     from edgetts.control.planning.choice import lone_gain
+    from edgetts.decoding.speculation import longest_draft
 
     times = host.times
-    rates = {f"{width} samples": width / times.at(width) for width in _WIDTHS if width > 1}
     alone = 1 / times.at(1)
-    rates = {"one sample": alone, "one with guesses": alone * lone_gain(times, host.guess_rate), **rates}
+    # Where samples run one after the other, wider passes are those over a draft.
+    together = host.session.capabilities.parallel
+    rates = {
+        f"{width} samples": width / times.at(width) if together else alone for width in _WIDTHS if width > 1
+    }
+    longest = longest_draft(host.session.capabilities)
+    rates = {
+        "one sample": alone,
+        "one with guesses": alone * lone_gain(times, host.guess_rate, longest),
+        **rates,
+    }
     return rates | {"prompt": times.prefill_rate}
 
 

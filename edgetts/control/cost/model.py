@@ -57,6 +57,11 @@ class CostModel:
         return self._times.source in ("measured", "learned")
 
     @property
+    def timed(self) -> bool:
+        """Whether the curve says anything of how long passes take."""
+        return self._times.source != "emulated"
+
+    @property
     def drift(self) -> Drift:
         return self._drift
 
@@ -157,6 +162,8 @@ class CostModel:
         fixed = work.prompt + CACHE_SLACK
         # A lone sample takes the prompt's own branch; with more, that one stays until the last has begun.
         cells = fixed + work.cap if samples == 1 else fixed + width * (fixed + work.cap)
+        if work.whole_cache:
+            cells = work.whole_cache * (1 if samples == 1 else 1 + width)
         return Prediction(
             seconds=_interval(total),
             tokens=_interval(emitted.sum(axis=1)),

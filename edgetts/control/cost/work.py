@@ -32,7 +32,8 @@ class Work:
     cap: of one sample. rounds: samples in all after each round, rising to `samples`, where it waits for a round to end
     before the next begins; empty: another sample begins where one has ended. gain: how many times faster than by
     passes of its own a sample alone is expected to come to its tokens. judging: tokens read to judge one text.
-    expected: samples that are expected to be drawn before a rule stops it; None is all of them.
+    expected: samples that are expected to be drawn before a rule stops it; None is all of them. whole_cache: as in
+    `Request`.
     """
 
     prompt: int
@@ -45,6 +46,7 @@ class Work:
     judging: int = 0
     expected: float | None = None
     bytes_per_token: int = 0
+    whole_cache: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class Candidate:
             judging=round(self.way.judging * texts / self.samples),
             expected=None if share is None else max(1.0, share * self.samples),
             bytes_per_token=request.bytes_per_token,
+            whole_cache=request.whole_cache,
         )
 
 
@@ -153,7 +154,7 @@ def _widest_in_memory(budget: Budget, request: Request, asked: Asked, most: int)
     limits = Limits.of(budget, request)
     cap = min(request.max_tokens or DEFAULT_MAX_TOKENS, request.room)
     room = limits.memory // max(1, request.bytes_per_token)
-    while most > 1 and cache_tokens(asked.prompt, most, most, cap) > room:
+    while most > 1 and cache_tokens(asked.prompt, most, most, cap, request.whole_cache) > room:
         most -= 1
     return most
 
@@ -172,11 +173,13 @@ def fit_memory(candidate: Candidate, request: Request, limits: Limits) -> tuple[
     prompt, samples, branches = candidate.asked.prompt, candidate.samples, candidate.branches
     room = limits.memory // max(1, request.bytes_per_token)
     cap = candidate.cap
-    most = longest_cap(room, prompt, samples, branches)
+    whole = request.whole_cache
+    most = longest_cap(room, prompt, samples, branches, whole)
     if most < cap:
         enough = min(cap, request.expected) if samples > 1 else 1
         cap = most if branches == 1 and most >= enough else 0
-    return cap, cache_tokens(prompt, samples, branches, max(cap, 0)) * request.bytes_per_token
+    tokens = cache_tokens(prompt, samples, branches, max(cap, 0), whole)
+    return cap, tokens * request.bytes_per_token
 
 
 def predict_success(candidate: Candidate, request: Request, cap: int) -> tuple[Interval | None, float | None]:

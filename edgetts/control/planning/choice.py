@@ -51,13 +51,13 @@ def _beaten(one: Considered, plan: Plan, best: Plan, *, first: bool) -> Consider
     return replace(one, reason=f"takes {mine - other:.2f} s longer" if mine > other else "promises less")
 
 
-def lone_gain(times: StepTimes, right: float) -> float:
+def lone_gain(times: StepTimes, right: float, longest: int = LONGEST_DRAFT) -> float:
     """Predict how much faster a sample alone gets by drafts of the best length, at least 1.
 
-    right: how often a guess is right where those before it were.
+    right: how often a guess is right where those before it were. longest: guesses that a pass may verify.
     """
     gain, reached, expected = 1.0, 1.0, 1.0
-    for guesses in range(1, LONGEST_DRAFT + 1):
+    for guesses in range(1, longest + 1):
         reached *= right
         expected += reached
         gain = max(gain, expected * times.at(1) / times.at(1 + guesses))

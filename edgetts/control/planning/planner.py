@@ -62,7 +62,8 @@ def make_plan(budget: Budget, request: Request, cost: CostModel) -> Plan:
     reason = _reason(chosen, budget, request, bool(fitting))
     if plan.samples > chosen.candidate.samples:
         reason += f"; {chosen.candidate.samples} are expected, the others begin if time is left"
-    return replace(plan, reason=reason, candidates=said)
+    plan = replace(plan, reason=reason, candidates=said)
+    return plan if cost.timed else without_times(plan)
 
 
 def judge(candidate: Candidate, request: Request, limits: Limits, cost: CostModel) -> Judged:
@@ -200,7 +201,8 @@ def _least(budget: Budget, request: Request, limits: Limits, cost: CostModel) ->
                 made.candidate, request, cap_within(made.candidate, request, limits, cost)
             )
             return replace(made, success=success, memory=memory, broken="nothing keeps the limits")
-    fixed = cache_tokens(request.approaches[0].prompt, 1, 1, 1) * request.bytes_per_token
+    tokens = cache_tokens(request.approaches[0].prompt, 1, 1, 1, request.whole_cache)
+    fixed = tokens * request.bytes_per_token
     raise OutOfMemory(
         f"The prompt's cache needs {fixed / 1e6:.1f} MB, but only {limits.memory / 1e6:.1f} MB may be used.",
         hint="Allow more memory, or shorten the prompt.",
@@ -256,6 +258,20 @@ def _plan_of(one: Judged, budget: Budget, request: Request, limits: Limits, cost
         temperature=candidate.temperature if several and request.temperature is None else None,
         rounds_at=candidate.rounds,
         price=objective.price(lone, lone * watts),
+    )
+
+
+def without_times(plan: Plan) -> Plan:
+    """Return a plan that claims nothing of time, where nobody knows how long passes take."""
+    candidates = tuple(replace(one, seconds=None, joules=None, utility=None) for one in plan.candidates)
+    return replace(
+        plan,
+        predicted_seconds=None,
+        step_seconds=None,
+        seconds=None,
+        joules=None,
+        utility=None,
+        candidates=candidates,
     )
 
 

@@ -79,7 +79,7 @@ class Request:
     sample would be the same. decoding: of a sample that runs alone; gain: how many times faster than by passes of its own
     it is expected to be; tokens_per_pass: what it may get at most from a pass, typically. opening: seconds until
     the runtime can begin. approaches: how the model may be asked, the usual one first. ways: what samples may be spent on;
-    named: the caller chose it. up_to: samples to choose among where the caller names no number; free: they are to be chosen
+    named: the caller chose it. whole_cache: tokens whose cache every branch takes from the start; 0 where caches grow. up_to: samples to choose among where the caller names no number; free: they are to be chosen
     though no limit is set. temperature: that the caller sets. power: mode and state in words. keep: candidates
     that the plan lists at most.
     """
@@ -106,6 +106,7 @@ class Request:
     objective: Objective = field(default_factory=Objective)
     power: str = ""
     keep: int = 8
+    whole_cache: int = 0
 
     @property
     def prompt(self) -> int:

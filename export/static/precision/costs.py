@@ -12,6 +12,8 @@ from edgetts.export.static.tensors import WeightForm
 
 # Layers whose matrices are measured one by one: those that cost most. The others' cost is shared out as theirs is.
 _SINGLED_OUT = 1 / 3
+# Share of the work that is done when all layers were measured as wholes.
+_WHOLE = 0.3
 
 
 def measured_costs(
@@ -30,26 +32,31 @@ def measured_costs(
     layers = range(model.arch.layers + 1)
     members = {layer: [m for m in everything if m.layer == layer] for layer in layers}
     count = max(1, round(len(layers) * _SINGLED_OUT))
-    # Behind an early layer there is more left to run than behind a late one.
-    work = [(len(layers) - layer) / len(layers) for layer in layers]
-    done, total = 0.0, sum(work) + count * len(members[0]) / 2
+    depth = len(layers)
 
     def cost(layer: int, rounded: Sequence[Matrix]) -> float:
-        nonlocal done
-        found = _cost(model, everything, layer, rounded, form, ranges, window)
-        done += work[layer]
-        progress(min(1.0, done / total))
-        return found
+        return _cost(model, everything, layer, rounded, form, ranges, window)
 
-    whole = {layer: cost(layer, members[layer]) for layer in layers}
+    whole: dict[int, float] = {}
+    for layer in layers:
+        whole[layer] = cost(layer, members[layer])
+        progress(_WHOLE * (1 - (1 - (layer + 1) / depth) ** 2))
     chosen = sorted(layers, key=lambda layer: -whole[layer])[:count]
+    # Behind an early layer there is more left to run than behind a late one.
+    work, done = sum(depth - layer for layer in chosen), 0
     costs: dict[str, float] = {}
     shares: dict[str, list[float]] = {}
     for layer in chosen:
         if len(members[layer]) == 1:
             costs[members[layer][0].name] = whole[layer]
             continue
-        single = {matrix.name: cost(layer, [matrix]) for matrix in members[layer]}
+        single: dict[str, float] = {}
+        for matrix in members[layer]:
+            single[matrix.name] = cost(layer, [matrix])
+            progress(
+                _WHOLE + (1 - _WHOLE) * (done + (depth - layer) * len(single) / len(members[layer])) / work
+            )
+        done += depth - layer
         costs |= single
         if (together := sum(single.values())) > 0:
             for name, one in single.items():

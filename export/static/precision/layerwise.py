@@ -213,6 +213,8 @@ class Layerwise:
             settings.add_session_config_entry("session.disable_prepacking", "1")
         # Products with 4 bits keep their inputs as they are, which ONNX Runtime would round to 8 on the CPU.
         settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+        # Layers are short, and threads that wait in a loop for the next one keep others from their work.
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         settings.log_severity_level = 3
         path = self._scratch / "graph.onnx"
         path.write_bytes(model.SerializeToString())
