@@ -202,6 +202,8 @@ class _Run:
             raise Cancelled
         if settled.remark:
             self._remarks.append(settled.remark)
+        if not session.capabilities.parallel and len(settled.curve.widths) > 1:
+            self._remarks.append("Samples run one after the other: wider passes are those over a draft.")
         return settled
 
     def _begun(self, opened: Opened, settled: Settled) -> SpeedProfile:
