@@ -11,7 +11,7 @@ from edgetts.decoding.speculation.drafter import Drafter, Tail
 from edgetts.decoding.speculation.speculator import Speculator, longest_draft
 from edgetts.decoding.speculation.verification import RULES
 from edgetts.decoding.trace import TokenDrawn
-from edgetts.types import LONGEST_DRAFT, AcceptanceRule, Speculation
+from edgetts.types import AcceptanceRule, Speculation
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class SpeculativeDecoder:
 
     @property
     def widest(self) -> int:
-        return 1 + LONGEST_DRAFT
+        return 1 + self._speculator.longest
 
     def step(self, at: Situation) -> tuple[list[TokenDrawn], int]:
         speculator, session, trace = self._speculator, at.session, at.trace

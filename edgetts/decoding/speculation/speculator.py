@@ -111,7 +111,7 @@ class Speculator:
         self.drafters = drafters
         self._acceptance = acceptance
         self._costs = costs
-        self._longest = longest
+        self.longest = longest
         self._always = always
         self.clock = clock
         self.tally = Tally()
@@ -123,7 +123,7 @@ class Speculator:
         plain = best = 1.0 / self._costs.seconds(1)
         verified = 0
         tokens: list[int] = []
-        for i in range(min(most, self._longest)):
+        for i in range(min(most, self.longest)):
             outlook = _Outlook(i + 1, reached, expected, spent, best)
             proposal, seconds = self._ask(drafters, tokens, outlook)
             if proposal is None:
