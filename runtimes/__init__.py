@@ -31,7 +31,7 @@ class Runtime:
     module: str
     session: str
     options: str
-    opens: Literal["bundle", "gguf"]
+    opens: Literal["bundle", "static", "gguf"]
     package: str
     distribution: str
     extra: str | None = None
@@ -48,7 +48,7 @@ RUNTIMES: dict[str, Runtime] = {
         "edgetts.runtimes.onnx", "AnyOnnxSession", "OnnxOptions", "bundle", "onnxruntime", "onnxruntime"
     ),
     "npu": Runtime(
-        "edgetts.runtimes.npu", "StaticSession", "NpuOptions", "bundle", "onnxruntime", "onnxruntime"
+        "edgetts.runtimes.npu", "StaticSession", "NpuOptions", "static", "onnxruntime", "onnxruntime"
     ),
     "llamacpp": Runtime(
         "edgetts.runtimes.llamacpp",
@@ -88,7 +88,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def open_session(runtime: str, model: Path, **options: Any) -> Session:
-    """Open a bundle or GGUF file with the runtime of that name. Raises InvalidInput for a name that is none."""
+    """Open a bundle, a static one or a GGUF file with the runtime of that name. Raises InvalidInput for a name that is none."""
     check_runtime(runtime)
     session: Session = _attribute(runtime, RUNTIMES[runtime].session).open(model, **options)
     return session

@@ -31,3 +31,27 @@ def check_room(info: SessionInfo, length: int) -> None:
         raise PromptTooLong(
             f"A branch would reach {length} tokens, but the model's context holds {info.context}."
         )
+
+
+def check_pairs(branches: Sequence[object], tokens: Sequence[int]) -> None:
+    """Raise InvalidInput unless there is one token for each branch, and a branch at all."""
+    if not branches or len(branches) != len(tokens):
+        raise InvalidInput(f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}.")
+
+
+def check_apart(branches: Sequence[object]) -> None:
+    """Raise InvalidInput for a branch that is there twice."""
+    if len({id(branch) for branch in branches}) != len(branches):
+        raise InvalidInput("A step takes each branch once.")
+
+
+def check_fork(n: int) -> None:
+    """Raise InvalidInput for a fork into no branch."""
+    if n < 1:
+        raise InvalidInput(f"A fork makes at least one branch, not {n}.")
+
+
+def check_cut(length: int, wanted: int) -> None:
+    """Raise InvalidInput for a length that a branch of `length` tokens cannot be cut to."""
+    if not 0 <= wanted <= length:
+        raise InvalidInput(f"A branch of {length} tokens cannot be cut to {wanted}.")

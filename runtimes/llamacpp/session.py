@@ -31,7 +31,15 @@ from edgetts.errors import (
     RuntimeFailure,
     Unsupported,
 )
-from edgetts.runtimes.checks import check_prompt, check_room, check_tokens
+from edgetts.runtimes.checks import (
+    check_apart,
+    check_cut,
+    check_fork,
+    check_pairs,
+    check_prompt,
+    check_room,
+    check_tokens,
+)
 from edgetts.runtimes.llamacpp.cells import Cells, SequenceBranch
 from edgetts.runtimes.llamacpp.checked_load import check_kind, check_loads
 from edgetts.runtimes.llamacpp.context import ABORTED, DONE, FULL
@@ -156,8 +164,7 @@ class LlamaCppSession:
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
             parent = self._own(branch)
-            if n < 1:
-                raise InvalidInput(f"A fork makes at least one branch, not {n}.")
+            check_fork(n)
             children = self._cells.new(n)
             for child in children:
                 for sequence in child.sequences:
@@ -167,14 +174,10 @@ class LlamaCppSession:
 
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
         with self._lock:
-            if not branches or len(branches) != len(tokens):
-                raise InvalidInput(
-                    f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
-                )
+            check_pairs(branches, tokens)
             self._check_tokens(tokens)
             own = [self._own(branch) for branch in branches]
-            if len({id(b) for b in own}) != len(own):
-                raise InvalidInput("A step takes each branch once.")
+            check_apart(own)
             check_room(self._info, max(b.length for b in own) + 1)
             return self._pass(own, tokens, len(tokens))
 
@@ -213,8 +216,7 @@ class LlamaCppSession:
             own = self._own(branch)
             if self._recurrent:
                 raise Unsupported("The state of a recurrent model cannot be rolled back.")
-            if not 0 <= length <= own.length:
-                raise InvalidInput(f"A branch of {own.length} tokens cannot be cut to {length}.")
+            check_cut(own.length, length)
             if 0 < length < own.floor:
                 self._read_again(own, length)
             else:

@@ -29,7 +29,15 @@ from edgetts.decoding.session import (
     SessionInfo,
 )
 from edgetts.errors import CorruptFile, InvalidInput, RuntimeFailure, Unsupported
-from edgetts.runtimes.checks import check_prompt, check_room, check_tokens
+from edgetts.runtimes.checks import (
+    check_apart,
+    check_cut,
+    check_fork,
+    check_pairs,
+    check_prompt,
+    check_room,
+    check_tokens,
+)
 from edgetts.runtimes.npu.cache import HostCache, StaticBranch, cache_form
 from edgetts.runtimes.npu.graphs import StaticGraphs
 from edgetts.runtimes.npu.lanes import Head, Lane, passes_over
@@ -175,8 +183,7 @@ class StaticSession:
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
             parent, source = self._whole(branch)
-            if n < 1:
-                raise InvalidInput(f"A fork makes at least one branch, not {n}.")
+            check_fork(n)
             children: list[StaticBranch] = []
             try:
                 for _ in range(n):
@@ -193,14 +200,10 @@ class StaticSession:
 
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
         with self._lock:
-            if not branches or len(branches) != len(tokens):
-                raise InvalidInput(
-                    f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
-                )
+            check_pairs(branches, tokens)
             self._check_tokens(tokens)
             own = [self._whole(branch)[0] for branch in branches]
-            if len({id(b) for b in own}) != len(own):
-                raise InvalidInput("A step takes each branch once.")
+            check_apart(own)
             check_room(self._info, max(b.length for b in own) + 1)
             with self._unless_it_fails(own), self._running() as options:
                 streams = [self._pass(b, 1, [token], options) for b, token in zip(own, tokens, strict=True)]
@@ -246,8 +249,7 @@ class StaticSession:
     def truncate(self, branch: Branch, length: int) -> None:
         with self._lock:
             own, _ = self._own(branch)
-            if not 0 <= length <= own.length:
-                raise InvalidInput(f"A branch of {own.length} tokens cannot be cut to {length}.")
+            check_cut(own.length, length)
             own.length = length
             if own.depths is not None:
                 own.depths.truncate(length)

@@ -28,7 +28,15 @@ from edgetts.decoding.session import (
     SessionInfo,
 )
 from edgetts.errors import CorruptFile, InvalidInput, RuntimeFailure, Unsupported
-from edgetts.runtimes.checks import check_prompt, check_room, check_tokens
+from edgetts.runtimes.checks import (
+    check_apart,
+    check_cut,
+    check_fork,
+    check_pairs,
+    check_prompt,
+    check_room,
+    check_tokens,
+)
 from edgetts.runtimes.onnx.cache import CacheLimit
 from edgetts.runtimes.onnx.graphs import first_line, load_graphs
 from edgetts.runtimes.onnx.options import OnnxOptions
@@ -153,8 +161,7 @@ class ConcatenatingSession:
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
             parent, block = self._own(branch)
-            if n < 1:
-                raise InvalidInput(f"A fork makes at least one branch, not {n}.")
+            check_fork(n)
             children = [SharingBranch(self, block, parent.row, parent.length) for _ in range(n)]
             self._branches.update(children)
             block.users += n
@@ -163,14 +170,10 @@ class ConcatenatingSession:
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
         with self._lock:
             graph = self._open_graph()
-            if not branches or len(branches) != len(tokens):
-                raise InvalidInput(
-                    f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
-                )
+            check_pairs(branches, tokens)
             check_tokens(self._info, tokens)
             own = [self._own(branch)[0] for branch in branches]
-            if len({id(b) for b in own}) != len(own):
-                raise InvalidInput("A step takes each branch once.")
+            check_apart(own)
             check_room(self._info, max(b.length for b in own) + 1)
             logits = np.empty((len(own), self._info.vocab), np.float32)
             # Beside each other where they lie beside each other already, so that less is copied.
@@ -210,8 +213,7 @@ class ConcatenatingSession:
     def truncate(self, branch: Branch, length: int) -> None:
         with self._lock:
             own, _ = self._own(branch)
-            if not 0 <= length <= own.length:
-                raise InvalidInput(f"A branch of {own.length} tokens cannot be cut to {length}.")
+            check_cut(own.length, length)
             own.length = length
 
     def free(self, branch: Branch) -> None:

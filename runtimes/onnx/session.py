@@ -24,7 +24,15 @@ from edgetts.decoding.session import (
     SessionInfo,
 )
 from edgetts.errors import InvalidInput, RuntimeFailure, Unsupported
-from edgetts.runtimes.checks import check_prompt, check_room, check_tokens
+from edgetts.runtimes.checks import (
+    check_apart,
+    check_cut,
+    check_fork,
+    check_pairs,
+    check_prompt,
+    check_room,
+    check_tokens,
+)
 from edgetts.runtimes.onnx.cache import Arena, CachedBranch, CacheLimit, CacheShape
 from edgetts.runtimes.onnx.depths import Depths
 from edgetts.runtimes.onnx.graphs import first_line, open_graphs
@@ -142,8 +150,7 @@ class OnnxSession:
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
             parent, source = self._whole(branch)
-            if n < 1:
-                raise InvalidInput(f"A fork makes at least one branch, not {n}.")
+            check_fork(n)
             arena = Arena.create(self._shape, self._limit, n, parent.length)
             children: list[Branch] = []
             for _ in range(n):
@@ -154,14 +161,10 @@ class OnnxSession:
 
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
         with self._lock:
-            if not branches or len(branches) != len(tokens):
-                raise InvalidInput(
-                    f"A step takes one token for each branch, not {len(tokens)} for {len(branches)}."
-                )
+            check_pairs(branches, tokens)
             self._check_tokens(tokens)
             own = [self._whole(branch)[0] for branch in branches]
-            if len({id(b) for b in own}) != len(own):
-                raise InvalidInput("A step takes each branch once.")
+            check_apart(own)
             longest = max(b.length for b in own) + 1
             check_room(self._info, longest)
             arena = self._together(own)
@@ -212,8 +215,7 @@ class OnnxSession:
     def truncate(self, branch: Branch, length: int) -> None:
         with self._lock:
             own, _ = self._own(branch)
-            if not 0 <= length <= own.length:
-                raise InvalidInput(f"A branch of {own.length} tokens cannot be cut to {length}.")
+            check_cut(own.length, length)
             own.length = length
             if own.depths is not None:
                 own.depths.truncate(length)
