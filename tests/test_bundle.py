@@ -161,7 +161,14 @@ def _set(path: str, value: Any) -> Any:
     return change
 
 
-_GONE = object()
+class _Gone:
+    """In place of a value: there is none. Its name is the same in every process, which tests are told apart by."""
+
+    def __str__(self) -> str:
+        return "gone"
+
+
+_GONE = _Gone()
 
 
 @pytest.mark.parametrize(
