@@ -15,6 +15,15 @@ DEVICES = ("auto", "cpu", "npu", "gpu")
 _FOR_STATIC = ("soc", "place", "fallback", "library")
 
 
+def check_device(name: str) -> None:
+    """Raise InvalidInput for a kind of device that is none."""
+    if name not in DEVICES:
+        near = near_miss(name, [*DEVICES])
+        raise InvalidInput(
+            f"There is no device {name!r}.", hint=near or f"Choose one of: {', '.join(DEVICES)}."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """A device by its kind, or a provider of ONNX Runtime by name with options of its own. Raises InvalidInput."""
@@ -24,11 +33,7 @@ class Where:
     provider_options: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            near = near_miss(self.device, [*DEVICES])
-            raise InvalidInput(
-                f"There is no device {self.device!r}.", hint=near or f"Choose one of: {', '.join(DEVICES)}."
-            )
+        check_device(self.device)
         if self.provider is not None and self.device != "auto":
             raise InvalidInput("A device and a provider were both named.", hint="Name one of them.")
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from edgetts import errors
 from edgetts.errors import CorruptFile, EdgettsError, InvalidInput, OutOfMemory, UnsupportedModel
+from edgetts.runtimes.crashing import leave_no_core
 from edgetts.runtimes.llamacpp.options import LlamaCppOptions
 
 _CHILD = (
@@ -100,7 +101,7 @@ def check_loads(file: Path, options: LlamaCppOptions, seconds: float | None = No
 
 def child(file: str, options: str) -> None:
     """Do it, and write the error as JSON if there is one. Runs in the child."""
-    _leave_no_core()
+    leave_no_core()
     from edgetts.runtimes.llamacpp.session import LlamaCppSession
 
     try:
@@ -135,11 +136,3 @@ def _raise(file: str, code: int, out: bytes, log: str) -> NoReturn:
 
 def _to_text(options: LlamaCppOptions) -> str:
     return json.dumps(asdict(options) | {"verbose": False})
-
-
-def _leave_no_core() -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

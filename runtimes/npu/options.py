@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
+from edgetts.device import check_device
 from edgetts.errors import InvalidInput
-from edgetts.near_miss import near_miss
-
-Device = Literal["auto", "cpu", "npu", "gpu"]
-DEVICES: tuple[str, ...] = get_args(Device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +33,7 @@ class NpuOptions:
     memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            near = near_miss(self.device, [*DEVICES])
-            raise InvalidInput(
-                f"There is no device {self.device!r}.", hint=near or f"Choose one of: {', '.join(DEVICES)}."
-            )
+        check_device(self.device)
         if self.threads is not None and not 1 <= self.threads <= 1024:
             raise InvalidInput(f"threads is {self.threads}, but it must be between 1 and 1024.")
         if self.library is not None and self.provider is None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import EdgettsError, RuntimeFailure
+from edgetts.runtimes.crashing import leave_no_core
 from edgetts.runtimes.providers.reasons import LOAD_ERRORS, plain, reason
 
 _CHILD = (
@@ -132,7 +133,7 @@ def _run(request: Mapping[str, Any], seconds: float) -> _Ended | str:
 
 def child(request: str, answer: str) -> None:
     """Do what a request says and write the answer as JSON. Runs in the child."""
-    _leave_no_core()
+    leave_no_core()
     asked = json.loads(request)
     told = _load(asked) if asked["job"] == "load" else _open(asked)
     Path(answer).write_text(json.dumps(told), encoding="utf-8")
@@ -178,11 +179,3 @@ def _open(asked: Mapping[str, Any]) -> dict[str, Any]:
         "taken": len(found.nodes) - len(left),
         "sentence": without_place(provider.name, placed) if placed else "",
     }
-
-
-def _leave_no_core() -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgetts.errors import EdgettsError
+from edgetts.runtimes.crashing import leave_no_core
 from edgetts.runtimes.providers.finding import Provider, find_provider, open_graph, session_options
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # What libraries print goes where errors go.
     os.dup2(2, 1)
-    _leave_no_core()
+    leave_no_core()
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -100,11 +101,3 @@ def _peak_bytes() -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return 0
-
-
-def _leave_no_core() -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
