@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -45,6 +45,17 @@ class Message:
             )
         if not isinstance(self.content, str):
             raise InvalidInput(f"A message's content is {type(self.content).__name__}, but it must be text.")
+
+
+@dataclass(frozen=True, slots=True)
+class RawText:
+    """A text that the model continues as it stands, without a chat template. Checked when made."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text:
+            raise InvalidInput("The text to continue is empty.", hint="Give at least a word.")
 
 
 def _strftime_now(form: str) -> str:
@@ -93,7 +104,12 @@ class ChatTemplate:
             source = CHATML if has_chatml else PLAIN
         return cls(source, bos_text=facts.bos_text, eos_text=facts.eos_text)
 
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
         """Render a chat as text. Raises TemplateError; InvalidInput without messages.
 
         The text mixes the template's control tokens with what people wrote: to feed a model use
@@ -103,6 +119,8 @@ class ChatTemplate:
             raise InvalidInput("There are no messages.", hint="Pass at least one from the user.")
         turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
         values = {**self._globals, "messages": turns, "add_generation_prompt": add_generation_prompt}
+        if tools:
+            values["tools"] = [dict(tool) for tool in tools]
         # Long chats are not a template's fault: they bring their own fuel.
         extra = 8 * sum(len(m.content) for m in messages) + 5000 * len(messages)
         with self._lock:
@@ -130,6 +148,7 @@ def encode_chat(
     template: ChatTemplate,
     messages: Sequence[Message],
     add_generation_prompt: bool = True,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[int]:
     """Render a chat and encode it so that no content can forge a control token.
 
@@ -147,20 +166,28 @@ def encode_chat(
     mark, neutral = free[:2]
     spelled = [text for text in tokenizer.control_texts if text in contents]
     marked = [Message(m.role, _mark(m.content, spelled, mark)) for m in messages]
-    rendered = template.render(marked, add_generation_prompt)
+    rendered = template.render(marked, add_generation_prompt, tools)
     written = _written(tokenizer, rendered, mark)
     # A template that removes or changes text can put a control token together from harmless pieces
     # ("<|im_</s>end|>"). Then it writes fewer of them when the contents' punctuation is another.
     signs = {c for text in tokenizer.control_texts for c in text if not (c.isalnum() or c.isspace())}
     without = [Message(m.role, m.content.translate({ord(c): neutral for c in signs})) for m in marked]
     if without != marked and len(written) > len(
-        _written(tokenizer, template.render(without, add_generation_prompt), mark)
+        _written(tokenizer, template.render(without, add_generation_prompt, tools), mark)
     ):
         raise TemplateError(
             "The model's chat template would make control tokens of what the messages say.",
             hint="Remove text that looks like control tokens.",
         )
     return _encode_rendered(tokenizer, rendered, mark)
+
+
+def encode_raw(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Encode a text that is to be continued; it spells no control tokens, and bos comes first where the model wants it."""
+    ids = tokenizer.encode(text, special=False)
+    if tokenizer.facts.bos is not None and tokenizer.facts.add_bos:
+        ids.insert(0, tokenizer.facts.bos)
+    return ids
 
 
 def _encode_rendered(tokenizer: Tokenizer, rendered: str, mark: str) -> list[int]:

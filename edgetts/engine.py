@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgetts.answering.adapting import ProgressFinder
 from edgetts.answering.approaches import Asking
+from edgetts.answering.asked import Asked, AskedNow
+from edgetts.answering.asynchronous import finished, in_thread
 from edgetts.answering.judge import Judge
 from edgetts.answering.noting import Noting
 from edgetts.answering.planning import (
@@ -27,8 +30,7 @@ from edgetts.answering.planning import (
 from edgetts.answering.posing import Prompt, pose
 from edgetts.answering.question import Question, compute
 from edgetts.answering.resolving import can_run
-from edgetts.answering.watching import Known, Watcher
-from edgetts.budget import Budget
+from edgetts.answering.watching import Known
 from edgetts.chat import ChatTemplate
 from edgetts.control.controller import Controller
 from edgetts.control.cost.lengths import LengthBook
@@ -40,24 +42,19 @@ from edgetts.errors import InvalidInput
 from edgetts.host import Host
 from edgetts.meter import Meter
 from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
-from edgetts.profiles.device import DeviceProfile, PowerMode, PowerState
+from edgetts.profiles.device import DeviceProfile, PowerState
 from edgetts.profiles.speed import SpeedProfile
-from edgetts.selection.answers import AnswerFormat
-from edgetts.selection.confidence.calibration import Calibration
-from edgetts.selection.strategies import Strategy
-from edgetts.selection.verification.verifier import Verdict, Verifier
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import (
     Answer,
-    DecodeMode,
-    DecodeParams,
     Event,
     Finished,
     Plan,
-    SamplingParams,
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from edgetts.energy.state import Power
     from edgetts.use.log import UseLog
 
@@ -140,112 +137,25 @@ class Engine:
         """Names of the strategies that can run with this model's runtime, without a verifier."""
         return tuple(can_run(self.session.capabilities))
 
-    def answer(
-        self,
-        prompt: Prompt,
-        *,
-        budget: Budget | None = None,
-        sampling: SamplingParams | None = None,
-        system: str | None = None,
-        answer_format: AnswerFormat | str = "auto",
-        decode: DecodeParams | DecodeMode = "plain",
-        strategy: Strategy | str | None = None,
-        verifier: Verifier | Callable[[str], bool | float | Verdict | None] | str | None = None,
-        calibration: Calibration | str | Path | None = None,
-        risk: float | None = None,
-        power: PowerMode | None = None,
-        target: float | None = None,
-        cost_of_pass: bool = False,
-        task: str | None = None,
-        explain: bool = False,
-        cancel: Cancellation | None = None,
-        watcher: Watcher | None = None,
-    ) -> Answer:
+    def answer(self, prompt: Prompt, **asked: Unpack[AskedNow]) -> Answer:
         """Answer a question, or the last message of a chat, within a budget.
 
-        Without a budget the device's power state says how much may be spent; on mains that is one sample. `answer_format` says how answers are found in texts
-        when several samples vote: see `AnswerFormat.parse`. `decode` chooses how tokens are computed,
-        not which, unless it names another acceptance rule. strategy: what samples are spent on, by name or
-        as settings (`edgetts.selection.strategies`); None is a vote, or with a verifier drawing until one passes.
-        verifier: checks every sample's text: a name, a function of it that says true, false or a share, or an object; one that is under way at the deadline is waited for. calibration: makes the confidence a probability of being right.
-        risk: what a wrong answer costs where a right one is worth 1; the answer is left empty where confidence
-        is too low for it. power: saver, balanced or performance, which sets the price of a joule and, without a budget,
-        how much may be spent. target: a probability of being right, to be reached as cheaply as possible. cost_of_pass: aim for the lowest expected cost
-        of a right answer. task: by
-        name, of which it was measured how often the model is right (`edgetts calibrate --task`); without one, that of
-        the same answer format. explain: predict success even where there is nothing to choose. watcher: is told what happens. When `cancel` is requested, the answer is what there is by then. Raises
-        InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits, and what a calibration's file is refused for.
+        asked: see `edgetts.answering.asked`. Raises InvalidInput, PromptTooLong, OutOfMemory, InvalidLogits, Busy, and
+        what a calibration's file is refused for.
         """
-        for event in self.stream(
-            prompt,
-            budget=budget,
-            sampling=sampling,
-            system=system,
-            answer_format=answer_format,
-            decode=decode,
-            strategy=strategy,
-            verifier=verifier,
-            calibration=calibration,
-            risk=risk,
-            power=power,
-            target=target,
-            cost_of_pass=cost_of_pass,
-            task=task,
-            explain=explain,
-            cancel=cancel,
-            watcher=watcher,
-        ):
-            if isinstance(event, Finished):
-                return event.answer
-        raise AssertionError("a stream ends with Finished")
+        return finished(self.stream(prompt, **asked))
 
-    def stream(
-        self,
-        prompt: Prompt,
-        *,
-        budget: Budget | None = None,
-        sampling: SamplingParams | None = None,
-        system: str | None = None,
-        answer_format: AnswerFormat | str = "auto",
-        decode: DecodeParams | DecodeMode = "plain",
-        strategy: Strategy | str | None = None,
-        verifier: Verifier | Callable[[str], bool | float | Verdict | None] | str | None = None,
-        calibration: Calibration | str | Path | None = None,
-        risk: float | None = None,
-        power: PowerMode | None = None,
-        target: float | None = None,
-        cost_of_pass: bool = False,
-        task: str | None = None,
-        explain: bool = False,
-        cancel: Cancellation | None = None,
-        watcher: Watcher | None = None,
-    ) -> Iterator[Event]:
+    def stream(self, prompt: Prompt, **asked: Unpack[AskedNow]) -> Iterator[Event]:
         """Answer as `answer` does, yielding events: plans, text, finished samples, and Finished last.
 
         One sample's text comes as it is drawn; of several, the chosen one's when it is chosen.
         """
+        cancel = asked.pop("cancel", None)
+        watcher = asked.pop("watcher", None)
+        priority = asked.pop("priority", "foreground")
         meter = Meter(self._clock, None if self._meters is None else self._meters())
         self._check_open()
-        posed = pose(
-            prompt,
-            self._asking,
-            self._knowledge,
-            self.session.capabilities,
-            budget=budget,
-            sampling=sampling,
-            system=system,
-            answer_format=answer_format,
-            decode=decode,
-            strategy=strategy,
-            verifier=verifier,
-            calibration=calibration,
-            risk=risk,
-            power=power,
-            target=target,
-            cost_of_pass=cost_of_pass,
-            task=task,
-            explain=explain,
-        )
+        posed = self._pose(prompt, asked)
         hosts = self._hosts_for(posed)
         chosen = self._chosen(posed, hosts)
         host = next((host for host in hosts if chosen and host.runtime == chosen.runtime), hosts[0])
@@ -257,11 +167,11 @@ class Engine:
         elif alone is not None:
             meter.early_exits = alone.summary
         place = self._place(host, host.session.info)
-        cost, [asked] = place.cost, posed.approaches
-        tokens = posed.prompts[asked.approach]
+        cost, [way] = place.cost, posed.approaches
+        tokens = posed.prompts[way.approach]
         meter.prompt_tokens = len(tokens)
         controller = Controller(
-            posed.terms.budget, cost, self._clock, meter.began, lengths=asked.lengths, joules=meter.joules
+            posed.terms.budget, cost, self._clock, meter.began, lengths=way.lengths, joules=meter.joules
         )
         plan = controller.make_plan(request_for(posed, place, self._memory_free()))
         if chosen is not None:
@@ -269,9 +179,9 @@ class Engine:
         sampling = posed.wishes.sampling
         if plan.temperature is not None:
             sampling = replace(sampling, temperature=plan.temperature)
-        key = length_key(posed.wishes, asked.approach)
-        messages = self._asking.messages(posed.messages, asked.approach)
-        template = self._asking.template_for(asked.approach)
+        key = length_key(posed.wishes, way.approach)
+        messages = self._asking.messages(posed.messages, way.approach)
+        template = self._asking.template_for(way.approach)
         question = Question(
             text=posed.messages[-1].content,
             tokens=tokens,
@@ -290,8 +200,9 @@ class Engine:
             cancel=cancel or Cancellation(),
             closed=lambda: self._closed,
             ended=lambda lengths: self._knowledge.learn(key, lengths, ended=True),
-            known=Known(host.times, place.power, 1.0, asked.lengths),
+            known=Known(host.times, place.power, 1.0, way.lengths),
             watcher=watcher,
+            constraint=posed.constraint,
         )
         # A generator: what was wrong was said at the call.
         noting = None if self._uses is None else Noting(self._uses, host, posed.terms.state)
@@ -299,14 +210,30 @@ class Engine:
             cost.observer = noting.observe
         return self._concluding(question, key, drawn_key(posed.wishes, posed.choosing), noting)
 
-    def plan(self, prompt: Prompt, **asked: Any) -> Plan:
+    async def aanswer(self, prompt: Prompt, **asked: Unpack[AskedNow]) -> Answer:
+        """Answer as `answer` does, without blocking the event loop; a cancelled task ends the answer."""
+        async for event in self.astream(prompt, **asked):
+            if isinstance(event, Finished):
+                return event.answer
+        raise AssertionError("a stream ends with Finished")
+
+    async def astream(self, prompt: Prompt, **asked: Unpack[AskedNow]) -> AsyncIterator[Event]:
+        """Yield the events of `stream`; whoever leaves early has the answer cancelled, and what it holds freed."""
+        cancel = asked.get("cancel") or Cancellation()
+        asked["cancel"] = cancel
+        events = in_thread(lambda: self.stream(prompt, **asked), cancel)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    def plan(self, prompt: Prompt, **asked: Unpack[Asked]) -> Plan:
         """Return the plan that `answer` would begin with, with everything that it was chosen among; compute nothing.
 
-        asked: the arguments of `answer` but for `cancel` and `watcher`. Raises what `answer` does before it computes.
+        Raises what `answer` does before it computes.
         """
         self._check_open()
-        asked |= {"explain": True}
-        posed = pose(prompt, self._asking, self._knowledge, self.session.capabilities, **asked)
+        asked["explain"] = True
+        posed = self._pose(prompt, asked)
         places = [self._place(host, self.session.info) for host in self._hosts_for(posed)]
         return choose(posed, places, self._memory_free())
 
@@ -358,6 +285,9 @@ class Engine:
     def _check_open(self) -> None:
         if self._closed:
             raise InvalidInput("The engine is closed.", hint="Load the model again.")
+
+    def _pose(self, prompt: Prompt, asked: Asked) -> Posed:
+        return pose(prompt, self._asking, self._knowledge, self.session.capabilities, **asked)
 
     def _hosts_for(self, posed: Posed) -> Sequence[Host]:
         """Return the runtimes that can decode as is asked; the first where none can, which says why not."""

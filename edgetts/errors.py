@@ -13,6 +13,7 @@ EdgettsError
 ├── DownloadError          the network, a server or an offline switch said no                  (exit 5)
 ├── StorageError           disk full, no permission, no space for the cache                    (exit 6)
 ├── MissingExtra           an optional package is not installed; names the extra               (exit 7)
+├── Busy                   too many questions wait for the model already                       (exit 10)
 └── RuntimeFailure         a runtime broke while computing                                     (exit 8)
     ├── InvalidLogits      NaN or all -inf where a distribution should be
     ├── OutOfMemory        a branch or a cache does not fit the memory allowed
@@ -90,6 +91,10 @@ class MissingExtra(EdgettsError, ImportError):
         )
         self.package = package
         self.extra = extra
+
+
+class Busy(EdgettsError):
+    exit_code = 10
 
 
 class RuntimeFailure(EdgettsError, RuntimeError):

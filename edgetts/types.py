@@ -19,6 +19,8 @@ AcceptanceRule = Literal["exact", "rejection", "typical"]
 """exact: the tokens of plain decoding. rejection: their distribution. typical: lossy, any likely guess is right."""
 
 
+MOST_LOGPROBS = 20
+"""Tokens whose log-probs are recorded at most at one place."""
 LONGEST_DRAFT = 8
 """Tokens guessed ahead at most in one pass."""
 SPREAD_TEMPERATURE = 0.7
@@ -32,7 +34,9 @@ class SamplingParams:
     temperature 0 is greedy and ignores the seed; None is greedy for a lone sample, and
     SPREAD_TEMPERATURE where several are drawn, but for the first of them. Filters apply in the order top_k, top_p, min_p,
     to the distribution after temperature. max_tokens counts emitted tokens of one sample. stop:
-    strings that end a sample and are not part of it.
+    strings that end a sample and are not part of it. presence_penalty, frequency_penalty: subtracted from the logit of
+    a token that the sample has drawn before, once or as often as it was drawn. logit_bias: (token id, what is added to its
+    logit). top_logprobs: likeliest tokens that are recorded with their log-probs at every place; 0 records none.
     """
 
     temperature: float | None = None
@@ -43,6 +47,10 @@ class SamplingParams:
     seed: int = 0
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    top_logprobs: int = 0
 
     def __post_init__(self) -> None:
         def need(ok: bool, name: str, what: str) -> None:
@@ -62,6 +70,11 @@ class SamplingParams:
         need(self.seed >= 0, "seed", "zero or greater")
         need(self.max_tokens is None or self.max_tokens > 0, "max_tokens", "greater than zero")
         need(isinstance(self.stop, tuple) and all(self.stop), "stop", "a tuple of strings that are not empty")
+        for name in ("presence_penalty", "frequency_penalty"):
+            need(math.isfinite(getattr(self, name)), name, "a finite number")
+        sound = all(token >= 0 and math.isfinite(bias) for token, bias in self.logit_bias)
+        need(sound, "logit_bias", "pairs of a token id and a finite number")
+        need(0 <= self.top_logprobs <= MOST_LOGPROBS, "top_logprobs", f"between 0 and {MOST_LOGPROBS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,11 @@ class Sample:
     """What a verifier said of it; None where none was asked, or it could not tell."""
     verdict: str = ""
     """The verifier's reason."""
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()
+    """For each token the likeliest ones in its place, with their log-probs; empty where none were asked for."""
+    log_weight: float = 0.0
+    """Of a constrained sample: natural log of its importance weight towards the model's own distribution, given the
+    constraint; 0 where nothing constrains it."""
 
     @property
     def complete(self) -> bool:
@@ -263,6 +281,8 @@ class Usage:
     """Generated tokens of all samples over the time after the first token."""
     peak_memory_bytes: int
     """The process's largest resident size so far."""
+    cached_tokens: int = 0
+    """Tokens of the prompt that had been read before, for another question, and were not read again."""
     scoring_tokens: int = 0
     """Tokens read to have the model judge texts; they count towards a budget of tokens."""
     joules: float | None = None

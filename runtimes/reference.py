@@ -243,6 +243,16 @@ class ReferenceSession:
         branch = ReferenceBranch(self, [self._decoder.empty_cache() for _ in self._layers])
         return branch, self._append(branch, tokens, cancel)[-1]
 
+    def read(self, branch: Branch, tokens: Sequence[int], cancel: Cancellation | None = None) -> Logits:
+        own = self._whole(branch)[0]
+        length = own.length
+        try:
+            last: Logits = self._append(own, tokens, cancel)[-1]
+        except Cancelled:
+            self.truncate(branch, length)
+            raise
+        return last
+
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         _, caches = self._whole(branch)
         if n < 1:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from edgetts.chat import ChatTemplate, Message, encode_chat
+from edgetts.chat import ChatTemplate, Message, encode_chat, encode_raw
 from edgetts.control.success.model import Approach
 from edgetts.tokenizer import Tokenizer
 
@@ -44,6 +45,14 @@ class Asking:
         last = messages[-1]
         return [*messages[:-1], replace(last, content=f"{last.content}\n\n{ANSWER_ALONE}")]
 
-    def encode(self, messages: Sequence[Message], approach: Approach) -> list[int]:
-        """Return the prompt's tokens."""
-        return encode_chat(self.tokenizer, self.template_for(approach), self.messages(messages, approach))
+    def encode(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None, approach: Approach
+    ) -> list[int]:
+        """Return the prompt's tokens. tools: functions that the template shows the model."""
+        template, asked = self.template_for(approach), self.messages(messages, approach)
+        return encode_chat(self.tokenizer, template, asked, tools=tools)
+
+    def encode_raw(self, text: str, approach: Approach) -> list[int]:
+        """Return the tokens of a text that is continued as it stands, but for being asked for the answer alone."""
+        text = text if approach == "reason" else f"{text}\n\n{ANSWER_ALONE}\n"
+        return encode_raw(self.tokenizer, text)

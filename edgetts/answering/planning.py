@@ -21,6 +21,7 @@ from edgetts.control.planning.planner import make_plan
 from edgetts.control.planning.request import MAX_SAMPLES, Asked, Request, Way
 from edgetts.control.success.mixing import HasMatrix
 from edgetts.control.success.model import Approach, SuccessModel
+from edgetts.decoding.constraint import Constraint
 from edgetts.energy.budgets import default_budget
 from edgetts.errors import InvalidInput, PromptTooLong
 from edgetts.profiles.curves import StepTimes
@@ -279,6 +280,7 @@ class Posed:
     approaches: tuple[Asked, ...]
     prompts: Mapping[Approach, Sequence[int]]
     expected: float | None = None
+    constraint: Constraint | None = None
 
     def narrowed(self, plan: Plan) -> Posed:
         """Return the question with the one way of asking that a plan takes."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edgetts.answering.adapting import adapted
 from edgetts.answering.approaches import Asking
@@ -11,8 +14,9 @@ from edgetts.answering.choosing import Choosing
 from edgetts.answering.planning import Knowledge, Posed, Wishes, drawings_of, drawn_key
 from edgetts.answering.resolving import resolve
 from edgetts.budget import Budget
-from edgetts.chat import Message
+from edgetts.chat import Message, RawText
 from edgetts.control.success.model import Approach
+from edgetts.decoding.constraint import Constraint
 from edgetts.decoding.session import Capabilities
 from edgetts.errors import InvalidInput
 from edgetts.profiles.device import PowerMode
@@ -22,7 +26,7 @@ from edgetts.selection.strategies import Strategy
 from edgetts.selection.verification.verifier import Verdict, Verifier
 from edgetts.types import DecodeMode, DecodeParams, SamplingParams
 
-Prompt = str | Sequence[Message]
+Prompt = str | RawText | Sequence[Message]
 
 
 def pose(
@@ -45,6 +49,8 @@ def pose(
     task: str | None = None,
     cost_of_pass: bool = False,
     explain: bool = False,
+    constraint: Constraint | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> Posed:
     """Check everything that was asked for, and encode the question. See `Engine.answer`; explain: as in `Wishes`."""
     sampling = sampling or SamplingParams()
@@ -64,11 +70,28 @@ def pose(
         explain,
         cost_of_pass,
     )
-    return _gather(_messages(prompt, system), wishes, choosing, asking, knowledge)
+    if isinstance(prompt, RawText):
+        if system or tools:
+            raise InvalidInput(
+                "A text that is to be continued as it stands has no system message and no tools.",
+                hint="Ask in messages, or leave them out.",
+            )
+        encode = partial(asking.encode_raw, prompt.text)
+        messages = [Message("user", prompt.text)]
+    else:
+        messages = _messages(prompt, system)
+        encode = partial(asking.encode, messages, tools)
+    posed = _gather(messages, wishes, choosing, asking, knowledge, encode)
+    return replace(posed, constraint=constraint)
 
 
 def _gather(
-    messages: Sequence[Message], wishes: Wishes, choosing: Choosing, asking: Asking, knowledge: Knowledge
+    messages: Sequence[Message],
+    wishes: Wishes,
+    choosing: Choosing,
+    asking: Asking,
+    knowledge: Knowledge,
+    encode: Callable[[Approach], list[int]],
 ) -> Posed:
     """Encode a question in each way that may pay, and gather what is known of it.
 
@@ -84,13 +107,13 @@ def _gather(
     measured = any(one.approach == "direct" for one in drawings_of(success))
     if success is not None and (asking.switches or measured) and not choosing.steps:
         ways.append("direct")
-    prompts = {way: asking.encode(messages, way) for way in ways}
+    prompts = {way: encode(way) for way in ways}
     approaches = tuple(knowledge.asked(way, len(tokens), wishes, success) for way, tokens in prompts.items())
     expected = knowledge.drawn.share(drawn_key(wishes, choosing))
     return Posed(messages, wishes, choosing, terms, success, approaches, prompts, expected)
 
 
-def _messages(prompt: Prompt, system: str | None) -> list[Message]:
+def _messages(prompt: str | Sequence[Message], system: str | None) -> list[Message]:
     if isinstance(prompt, str):
         if not prompt.strip():
             raise InvalidInput("The prompt is empty.", hint="Ask something.")

@@ -18,6 +18,7 @@ from edgetts.answering.watching import Known, WatchedSearch, Watcher
 from edgetts.budget import Budget
 from edgetts.control.controller import Controller
 from edgetts.decoding.alone import Alone
+from edgetts.decoding.constraint import Constraint
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.session import Cancellation, Cancelled, Session
 from edgetts.meter import Meter
@@ -64,6 +65,7 @@ class Question:
     known: Known | None = None
     """What the controller knows beforehand; for the watcher."""
     watcher: Watcher | None = None
+    constraint: Constraint | None = None
 
 
 def compute(question: Question) -> Iterator[Event]:
@@ -97,6 +99,9 @@ def compute(question: Question) -> Iterator[Event]:
             watcher.end(question.clock(), answer, ())
         yield Finished(answer)
         return
+    several = plan.samples > 1 and not choosing.strategy.apart
+    # Who may abstain does not show what it may take back.
+    streams = not several and choosing.abstention is None
     decoder = ParallelDecoder(
         session,
         branch,
@@ -104,12 +109,11 @@ def compute(question: Question) -> Iterator[Event]:
         sampling,
         prompt_tokens=question.tokens,
         max_tokens=plan.max_tokens,
-        greedy_first=not choosing.steps and (plan.samples > 1 or sampling.temperature is None),
+        greedy_first=not choosing.steps and (several or sampling.temperature is None),
         alone=question.alone,
         keep_ended=judges,
+        constraint=question.constraint,
     )
-    # Who may abstain does not show what it may take back.
-    streams = plan.samples == 1 and choosing.abstention is None
     run = LiveRun(
         texts,
         decoder,
@@ -121,7 +125,8 @@ def compute(question: Question) -> Iterator[Event]:
         streams=streams,
         verifier=choosing.verifier,
         watcher=watcher,
-        forcing=None if choosing.steps else _forcing(question),
+        # What is said when the budget ends would break a constraint.
+        forcing=None if choosing.steps or question.constraint is not None else _forcing(question),
     )
     if watcher is not None:
         watcher.prompt_read(question.clock())

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from edgetts.decoding.alone import Alone, Situation
+from edgetts.decoding.constraint import Constraint
 from edgetts.decoding.sampling import Drawn, Sampler
 from edgetts.decoding.session import Branch, Logits, Session
 from edgetts.decoding.trace import Ending, TokenDrawn, Trace
@@ -26,7 +27,8 @@ class ParallelDecoder:
     """Samples that continue one prefilled prompt. Frees every branch it was given or made when closed.
 
     `alone` computes the tokens of a sample that runs alone; None decodes it as any other. keep_ended:
-    samples that ended keep their branches until they are released, so that they can be read on.
+    samples that ended keep their branches until they are released, so that they can be read on. constraint: a language
+    that every sample is kept to.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class ParallelDecoder:
         greedy_first: bool,
         alone: Alone | None = None,
         keep_ended: bool = False,
+        constraint: Constraint | None = None,
     ) -> None:
         self._alone = alone
         self._keep_ended = keep_ended
+        self._constraint = constraint
         self._prompt_length = prompt.length
         self.last_width = 0
         """Tokens that the latest pass ran."""
@@ -164,7 +168,12 @@ class ParallelDecoder:
             greedy = index == 0 and self._greedy_first
             before = [] if parent is None else parent.tokens
             seen = [*self._prompt_tokens, *before] if self._params.repetition_penalty != 1 else ()
-            sampler = Sampler(self._params, index, greedy=greedy, prompt=seen)
+            matcher = None
+            if parent is not None and parent.sampler.matcher is not None:
+                matcher = parent.sampler.matcher.copy()
+            elif self._constraint is not None:
+                matcher = self._constraint.start()
+            sampler = Sampler(self._params, index, greedy=greedy, prompt=seen, matcher=matcher)
             trace = Trace(index, sampler, branch, list(before), inherited=len(before))
             trace.logprobs += [] if parent is None else parent.logprobs
             self.traces[index] = trace

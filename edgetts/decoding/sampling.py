@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetts.decoding.constraint import Matcher
 from edgetts.errors import InvalidLogits
 from edgetts.types import SPREAD_TEMPERATURE, SamplingParams
 
@@ -54,8 +55,15 @@ class Sampler:
     """
 
     def __init__(
-        self, params: SamplingParams, index: int = 0, *, greedy: bool = False, prompt: Iterable[int] = ()
+        self,
+        params: SamplingParams,
+        index: int = 0,
+        *,
+        greedy: bool = False,
+        prompt: Iterable[int] = (),
+        matcher: Matcher | None = None,
     ) -> None:
+        self.matcher = matcher
         self._params = params
         self._temperature = SPREAD_TEMPERATURE if params.temperature is None else params.temperature
         self._greedy = greedy or self._temperature == 0

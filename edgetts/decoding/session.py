@@ -128,6 +128,14 @@ class Session(Protocol):
         """
         ...
 
+    def read(self, branch: Branch, tokens: Sequence[int], cancel: Cancellation | None = None) -> Logits:
+        """Append T tokens to one branch as `prefill` reads them; return the last one's logits [V], the caller's own.
+
+        Raises Cancelled soon after `cancel` is requested: the branch then holds what was read by then, some of the
+        tokens or none.
+        """
+        ...
+
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         """Make n branches that continue from `branch`, which stays; nothing is prefilled again."""
         ...

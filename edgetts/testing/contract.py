@@ -111,6 +111,33 @@ class SessionContract(ABC):
             _law(logits.shape == (1, session.info.vocab), "a step returns one row for each branch")
             self._same(session, logits[0], self._alone(session, tokens), "reading in parts")
 
+    def test_reading_on_equals_a_longer_prompt(self) -> None:
+        with self._session() as session:
+            tokens = _tokens(session, 30)
+            branch, _ = session.prefill(tokens[:3])
+            session.read(branch, tokens[3:4])
+            logits = session.read(branch, tokens[4:29])
+            _law(branch.length == 29, "a branch is as long as what it has read")
+            _law(logits.shape == (session.info.vocab,), "reading returns the last token's logits")
+            other, _ = session.prefill(_tokens(session, 5, salt=3))
+            session.read(other, _tokens(session, 4, salt=4))
+            self._same(session, logits, self._alone(session, tokens[:29]), "reading on")
+            logits = self._step(session, [branch], tokens[29:])[0]
+            self._same(session, logits, self._alone(session, tokens), "a step after reading on")
+
+    def test_a_cancelled_reading_can_be_cut_off(self) -> None:
+        with self._session() as session:
+            for cancel in (Cancellation(), CancelledBySomebodyElse()):
+                if not isinstance(cancel, CancelledBySomebodyElse):
+                    cancel.request()
+                branch, _ = session.prefill([1, 2])
+                _refuses(Cancelled, "a cancelled reading", session.read, branch, _tokens(session, 30), cancel)
+                _law(2 <= branch.length <= 32, "what was read stays")
+                if session.capabilities.truncate:
+                    session.truncate(branch, 2)
+                    self._untouched(session, branch, [1, 2])
+                session.free(branch)
+
     def test_extend_returns_the_logits_of_every_token(self) -> None:
         with self._session() as session:
             if not session.capabilities.extend:
@@ -484,6 +511,7 @@ class SessionContract(ABC):
     def _refuses_everything(self, session: Session, branch: Branch, what: str) -> None:
         _refuses(InvalidInput, f"a step of {what}", session.step, [branch], [1])
         _refuses(InvalidInput, f"freeing {what}", session.free, branch)
+        _refuses(InvalidInput, f"reading on after {what}", session.read, branch, [1])
         if session.capabilities.fork:
             _refuses(InvalidInput, f"a fork of {what}", session.fork, branch, 1)
         if session.capabilities.extend:

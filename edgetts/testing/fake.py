@@ -144,14 +144,18 @@ class FakeSession:
             self._check_tokens(tokens)
             self._check_length(len(tokens))
             self._check_branches(1)
-            for at in range(0, len(tokens), self._chunk):
-                if cancel is not None and cancel.requested:
-                    raise Cancelled
-                part = tokens[at : at + self._chunk]
-                self.passes += 1
-                self.prefilled += len(part)
-                self.run += len(part)
+            self._read(tokens, cancel)
             return self._new(tokens), self.model.logits(tokens)
+
+    def read(self, branch: Branch, tokens: Sequence[int], cancel: Cancellation | None = None) -> Logits:
+        with self._lock:
+            self._begin()
+            own = self._whole(branch)
+            self._check_tokens(tokens)
+            self._check_length(own.length + len(tokens))
+            self._read(tokens, cancel)
+            own.tokens += tokens
+            return self.model.logits(own.tokens)
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
@@ -237,6 +241,16 @@ class FakeSession:
         with self._lock:
             self._closed = True
             self.live.clear()
+
+    def _read(self, tokens: Sequence[int], cancel: Cancellation | None) -> None:
+        """Count the passes of a prompt."""
+        for at in range(0, len(tokens), self._chunk):
+            if cancel is not None and cancel.requested:
+                raise Cancelled
+            part = tokens[at : at + self._chunk]
+            self.passes += 1
+            self.prefilled += len(part)
+            self.run += len(part)
 
     def _through(self, branch: FakeBranch, tokens: Sequence[int], layers: int) -> Logits:
         if tokens:

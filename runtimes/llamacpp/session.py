@@ -142,24 +142,20 @@ class LlamaCppSession:
             self._cells.make_room(len(tokens))
             [branch] = self._cells.new(1)
         try:
-            while branch.length < len(tokens):
-                # Other threads' passes may run between the chunks of a long prompt.
-                with self._lock:
-                    if cancel is not None and cancel.requested:
-                        raise Cancelled
-                    self._own(branch)
-                    part = tokens[branch.length : branch.length + self._cells.context.size.batch]
-                    last = branch.length + len(part) == len(tokens)
-                    if last and self._options.hidden_states and len(part) > 1:
-                        # llama.cpp keeps hidden states of all tokens of a pass, and computes all their logits.
-                        part, last = part[:-1], False
-                    logits = self._pass([branch], part, 1 if last else 0, cancel)
+            logits = self._read(branch, tokens, cancel)
         except BaseException:
             with self._lock:
                 if branch.owner is not None and not self._closed:
                     self._cells.release(branch)
             raise
-        return branch, logits[0]
+        return branch, logits
+
+    def read(self, branch: Branch, tokens: Sequence[int], cancel: Cancellation | None = None) -> Logits:
+        with self._lock:
+            own = self._own(branch)
+            self._check_tokens(tokens)
+            check_room(self._info, own.length + len(tokens))
+        return self._read(own, tokens, cancel)
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
@@ -325,6 +321,25 @@ class LlamaCppSession:
         if features:
             self._latest.features = self._cells.context.features(wanted, self._model.hidden)
         return self._cells.context.logits(wanted, self._info.vocab) if wanted else _NOTHING
+
+    def _read(self, branch: SequenceBranch, tokens: Sequence[int], cancel: Cancellation | None) -> Logits:
+        """Append tokens in chunks; return the last one's logits."""
+        read, logits = 0, _NOTHING
+        while read < len(tokens):
+            # Other threads' passes may run between the chunks of a long prompt.
+            with self._lock:
+                if cancel is not None and cancel.requested:
+                    raise Cancelled
+                self._own(branch)
+                part = tokens[read : read + self._cells.context.size.batch]
+                last = read + len(part) == len(tokens)
+                if last and self._options.hidden_states and len(part) > 1:
+                    # llama.cpp keeps hidden states of all tokens of a pass, and computes all their logits.
+                    part, last = part[:-1], False
+                logits = self._pass([branch], part, 1 if last else 0, cancel)
+                read += len(part)
+        row: Logits = logits[0]
+        return row
 
     def _extend_in_parts(self, branch: SequenceBranch, tokens: Sequence[int], width: int) -> Logits:
         # What cannot be rolled back is kept as a branch of its own.

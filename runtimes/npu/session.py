@@ -164,21 +164,20 @@ class StaticSession:
             self._check_tokens(tokens)
             check_prompt(self._info, len(tokens))
             branch = self._new_branch()
-        stream: Floats | None = None
         try:
-            for width, count in passes_over(len(tokens), self._note.widths):
-                part = tokens[branch.length : branch.length + count]
-                # Other threads' passes may run between those of a long prompt.
-                with self._lock, self._running(cancel) as options:
-                    self._own(branch)
-                    stream = self._pass(branch, width, part, options)
-                    if branch.length == len(tokens):
-                        logits = self._logits(stream[-1:], options)
+            logits = self._read(branch, tokens, cancel)
         except BaseException:
             if branch.cache is not None:
                 self.free(branch)
             raise
-        return branch, logits[0]
+        return branch, logits
+
+    def read(self, branch: Branch, tokens: Sequence[int], cancel: Cancellation | None = None) -> Logits:
+        with self._lock:
+            own, _ = self._whole(branch)
+            self._check_tokens(tokens)
+            check_room(self._info, own.length + len(tokens))
+        return self._read(own, tokens, cancel)
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
@@ -381,6 +380,21 @@ class StaticSession:
 
     def _embedded(self, tokens: Sequence[int]) -> Floats:
         return np.asarray(self._embedding[np.asarray(tokens, np.int64)], np.float32)
+
+    def _read(self, branch: StaticBranch, tokens: Sequence[int], cancel: Cancellation | None) -> Logits:
+        """Append tokens in chunks; return the last one's logits."""
+        read = 0
+        for width, count in passes_over(len(tokens), self._note.widths):
+            part = tokens[read : read + count]
+            read += count
+            # Other threads' passes may run between those of a long prompt.
+            with self._lock, self._running(cancel) as options:
+                self._own(branch)
+                stream = self._pass(branch, width, part, options)
+                if read == len(tokens):
+                    logits = self._logits(stream[-1:], options)
+        row: Logits = logits[0].copy()
+        return row
 
     def _new_branch(self) -> StaticBranch:
         branch = StaticBranch(self._limit, HostCache(self._form, self._limit))

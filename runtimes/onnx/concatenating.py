@@ -142,21 +142,19 @@ class ConcatenatingSession:
             self._branches.add(branch)
             self._use(branch.block)
         try:
-            for at in range(0, len(tokens), self._chunk):
-                part = tokens[at : at + self._chunk]
-                # Other threads' passes may run between the chunks of a long prompt.
-                with self._lock:
-                    if cancel is not None and cancel.requested:
-                        raise Cancelled
-                    self._own(branch)
-                    whole = at + len(part) == len(tokens)
-                    ids = np.asarray([part], np.int64)
-                    [logits] = self._append([([branch], ids)], cancel, logits=whole)
+            logits = self._read(branch, tokens, cancel)
         except BaseException:
             if branch.block is not None:
                 self.free(branch)
             raise
-        return branch, logits[0, -1].copy()
+        return branch, logits
+
+    def read(self, branch: Branch, tokens: Sequence[int], cancel: Cancellation | None = None) -> Logits:
+        with self._lock:
+            own, _ = self._own(branch)
+            check_tokens(self._info, tokens)
+            check_room(self._info, own.length + len(tokens))
+        return self._read(own, tokens, cancel)
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
@@ -228,6 +226,20 @@ class ConcatenatingSession:
             for branch in self._branches:
                 self._move(branch, None)
             self._branches.clear()
+
+    def _read(self, branch: SharingBranch, tokens: Sequence[int], cancel: Cancellation | None) -> Logits:
+        """Append tokens in chunks; return the last one's logits."""
+        for at in range(0, len(tokens), self._chunk):
+            part = tokens[at : at + self._chunk]
+            # Other threads' passes may run between the chunks of a long prompt.
+            with self._lock:
+                if cancel is not None and cancel.requested:
+                    raise Cancelled
+                self._own(branch)
+                whole = at + len(part) == len(tokens)
+                [logits] = self._append([([branch], np.asarray([part], np.int64))], cancel, logits=whole)
+        row: Logits = logits[0, -1].copy()
+        return row
 
     def _append(
         self,

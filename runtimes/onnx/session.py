@@ -130,22 +130,19 @@ class OnnxSession:
             arena = Arena.create(self._shape, self._limit, 1, len(tokens))
             branch = arena.place(0)
         try:
-            for at in range(0, len(tokens), self._options.chunk):
-                part = tokens[at : at + self._options.chunk]
-                last = at + len(part) == len(tokens)
-                # Other threads' passes may run between the chunks of a long prompt.
-                with self._lock:
-                    if cancel is not None and cancel.requested:
-                        raise Cancelled
-                    self._own(branch)
-                    graphs = self._graphs_for(len(tokens), cancel)
-                    chosen = range(len(part) - 1, len(part)) if last else ()
-                    logits = self._append(branch, part, chosen, cancel, graphs).copy()
+            logits = self._read(branch, tokens, cancel)
         except BaseException:
             if branch.arena is not None:
                 self.free(branch)
             raise
-        return branch, logits[0]
+        return branch, logits
+
+    def read(self, branch: Branch, tokens: Sequence[int], cancel: Cancellation | None = None) -> Logits:
+        with self._lock:
+            own, _ = self._whole(branch)
+            self._check_tokens(tokens)
+            check_room(self._info, own.length + len(tokens))
+        return self._read(own, tokens, cancel)
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         with self._lock:
@@ -235,6 +232,22 @@ class OnnxSession:
             self._prompt_graphs = None
             for arena in list(self._limit.arenas):
                 arena.release_all()
+
+    def _read(self, branch: CachedBranch, tokens: Sequence[int], cancel: Cancellation | None) -> Logits:
+        """Append tokens in chunks; return the last one's logits."""
+        for at in range(0, len(tokens), self._options.chunk):
+            part = tokens[at : at + self._options.chunk]
+            last = at + len(part) == len(tokens)
+            # Other threads' passes may run between the chunks of a long prompt.
+            with self._lock:
+                if cancel is not None and cancel.requested:
+                    raise Cancelled
+                self._own(branch)
+                graphs = self._graphs_for(len(tokens), cancel)
+                chosen = range(len(part) - 1, len(part)) if last else ()
+                logits = self._append(branch, part, chosen, cancel, graphs).copy()
+        row: Logits = logits[0]
+        return row
 
     def _append(
         self,

@@ -25,6 +25,7 @@ from edgetts.selection.verification.verifier import Verifier
 STRATEGIES: Mapping[str, str] = {
     "greedy": "edgetts.selection.strategies.greedy:Greedy",
     "self_consistency": "edgetts.selection.strategies.self_consistency:SelfConsistency",
+    "independent": "edgetts.selection.strategies.independent:Independent",
     "adaptive": "edgetts.selection.strategies.adaptive:Adaptive",
     "best_of_n": "edgetts.selection.strategies.best_of_n:BestOfN",
     "particle": "edgetts.selection.strategies.particle:Particle",

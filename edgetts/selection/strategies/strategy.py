@@ -37,6 +37,11 @@ class Strategy(Protocol):
         return "when its search ends"
 
     @property
+    def apart(self) -> bool:
+        """Whether every sample is an answer of its own, streamed as it is drawn; none is greedy before the others."""
+        return False
+
+    @property
     def scorer(self) -> Scorer | None:
         """What scores samples and steps; None where nothing does."""
         return None

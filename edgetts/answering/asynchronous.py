@@ -1,0 +1,90 @@
+"""Hand the events of an answer, computed in a thread of its own, to a coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import TypeVar
+
+from edgetts.decoding.session import Cancellation
+from edgetts.types import Answer, Event, Finished
+
+_Value = TypeVar("_Value")
+# Events that wait for a coroutine that reads slowly; then the thread waits, and with it this one answer.
+_AHEAD = 64
+
+
+def finished(events: Iterator[Event]) -> Answer:
+    """Return the answer at the end of a stream."""
+    for event in events:
+        if isinstance(event, Finished):
+            return event.answer
+    raise AssertionError("a stream ends with Finished")
+
+
+async def in_thread(
+    start: Callable[[], Iterator[_Value]], cancel: Cancellation, *, ahead: int = _AHEAD
+) -> AsyncGenerator[_Value, None]:
+    """Yield what an iterator yields that is made and read in a thread of its own.
+
+    Whoever leaves early, by closing the generator or being cancelled, has `cancel` requested, and waits until
+    the thread has given up what it holds. ahead: values that may wait to be read. An exception is raised here.
+    """
+    loop = asyncio.get_running_loop()
+    values: asyncio.Queue[tuple[_Value | None, BaseException | None]] = asyncio.Queue()
+    room = threading.Semaphore(ahead)
+    left = threading.Event()
+    ended = asyncio.Event()
+
+    def tell(callback: Callable[..., None], *arguments: object) -> None:
+        # The loop may be gone when a program ends; then nobody waits.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(callback, *arguments)
+
+    def run() -> None:
+        try:
+            iterator = start()
+            try:
+                for value in iterator:
+                    if left.is_set():
+                        break
+                    room.acquire()
+                    tell(values.put_nowait, (value, None))
+            finally:
+                close = getattr(iterator, "close", None)
+                if close is not None:
+                    close()
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            tell(values.put_nowait, (None, error))
+        else:
+            tell(values.put_nowait, (None, None))
+        finally:
+            tell(ended.set)
+
+    threading.Thread(target=run, name="edgetts-answer", daemon=True).start()
+    try:
+        while True:
+            value, error = await values.get()
+            room.release()
+            if error is not None:
+                raise error
+            if value is None:
+                return
+            yield value
+    finally:
+        left.set()
+        if not ended.is_set():
+            cancel.request()
+            room.release()
+            # Even where this task was cancelled: what the thread holds is given back before it goes on.
+            await asyncio.shield(_wait(ended, room))
+
+
+async def _wait(ended: asyncio.Event, room: threading.Semaphore) -> None:
+    while not ended.is_set():
+        room.release()
+        try:
+            await asyncio.wait_for(ended.wait(), 0.05)
+        except asyncio.TimeoutError:  # the built-in one only from Python 3.11 on
+            continue
