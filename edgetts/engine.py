@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from edgetts.answering.posing import Prompt, pose
 from edgetts.answering.question import Question, compute
 from edgetts.answering.resolving import can_run
 from edgetts.answering.watching import Known
-from edgetts.chat import ChatTemplate
+from edgetts.chat import ChatTemplate, Message
 from edgetts.control.controller import Controller
 from edgetts.control.cost.lengths import LengthBook
 from edgetts.decoding.guessers import Guessers
@@ -44,6 +45,7 @@ from edgetts.meter import Meter
 from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
 from edgetts.profiles.device import DeviceProfile, PowerState
 from edgetts.profiles.speed import SpeedProfile
+from edgetts.scheduling.scheduler import Sharing, Traffic
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import (
     Answer,
@@ -83,6 +85,8 @@ class Engine:
         success: SuccessFinder | None = None,
         meters: MeterFactory | None = None,
         power: Callable[[], Power] | None = None,
+        kept_bytes: int = 0,
+        most_waiting: int = 256,
     ) -> None:
         """Answer with `session`, or with one of the `others` where that promises more.
 
@@ -90,7 +94,9 @@ class Engine:
         the model on this device. device: what this one may
         spend and draws; without it there are no power modes, and no joules. lengths: how long samples were so
         far, to which more is added. success: what is known of how often the model is right. meters: makes the
-        energy meter of each answer. power: tells what the device is in; None asks the system.
+        energy meter of each answer. power: tells what the device is in; None asks the system. kept_bytes: memory for
+        what was read of questions, so that others that begin alike need not read it again. most_waiting: questions that
+        may wait for those under way; more are refused.
         """
         self.session = session
         self.tokenizer = tokenizer
@@ -110,6 +116,8 @@ class Engine:
         )
         self.hosts = (first, *others)
         """The runtimes that have the model. The first one is open."""
+        for host in self.hosts:
+            host.sharing = Sharing(self._memory_free, kept_bytes, most_waiting=most_waiting)
         self._uses: UseLog | None = None
         self._draft_model = draft_model
         self._closed = False
@@ -131,6 +139,12 @@ class Engine:
     def drafters(self) -> tuple[str, ...]:
         """Who may guess at coming tokens of this model."""
         return self.hosts[0].lone.drafters
+
+    @property
+    def traffic(self) -> tuple[Traffic, ...]:
+        """What goes on at each runtime that answered something."""
+        found = (host.traffic for host in self.hosts)
+        return tuple(traffic for traffic in found if traffic is not None)
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -191,7 +205,7 @@ class Engine:
             choosing=posed.choosing,
             plan=plan,
             tokenizer=self.tokenizer,
-            session=host.session,
+            seat=partial(host.scheduler.seat, plan.memory_bytes or 0, foreground=priority == "foreground"),
             alone=alone,
             judge=Judge(self.tokenizer, template, messages, tokens),
             controller=controller,
@@ -203,6 +217,7 @@ class Engine:
             known=Known(host.times, place.power, 1.0, way.lengths),
             watcher=watcher,
             constraint=posed.constraint,
+            yields=posed.wishes.decode.mode == "auto" and posed.wishes.decode.early_exit is None,
         )
         # A generator: what was wrong was said at the call.
         noting = None if self._uses is None else Noting(self._uses, host, posed.terms.state)
@@ -236,6 +251,10 @@ class Engine:
         posed = self._pose(prompt, asked)
         places = [self._place(host, self.session.info) for host in self._hosts_for(posed)]
         return choose(posed, places, self._memory_free())
+
+    def count(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> int:
+        """Return the tokens of a chat as a prompt; of `session.info.context` the rest is room for an answer."""
+        return len(self._asking.encode(messages, tools, "reason"))
 
     def know(
         self,
@@ -327,7 +346,7 @@ class Engine:
                 cut = [len(sample.tokens) for sample in answer.samples if not sample.complete]
                 self._knowledge.learn(key, cut, ended=False)
                 self._knowledge.learn_drawn(kind, answer)
-                if noting is not None:
+                if noting is not None and not question.meter.crowded:
                     noting.write(answer)
                 event = Finished(replace(answer, decisions=tuple(question.controller.decisions)))
             yield event
@@ -347,6 +366,8 @@ def load(
     notify: Callable[[str], None] | None = None,
     progress: Callable[[str, float], None] | None = None,
     home: Path | None = None,
+    kept_bytes: int | None = None,
+    most_waiting: int = 256,
     **options: Any,
 ) -> Engine:
     """Load a model by name or path; None is the default one. Pulls and converts it on first use.
@@ -357,7 +378,9 @@ def load(
     for those. device: cpu, npu or gpu; auto is what the model's form is for, where it is here. provider: one of ONNX
     Runtime by name instead, with provider_options of its own. draft_model: a GGUF file of the same vocabulary that guesses
     tokens for the runtime that is opened first (extra `llamacpp`; see `edgetts export --draft`). quantize: keep, int4, int8 or fp32, where a conversion is
-    needed, which only onnx does. measure: time a few passes when this device has not run the
+    needed, which only onnx does. kept_bytes: memory for what was read of questions, so that others that begin alike (the
+    next turn of a chat) need not read it again; None is an eighth of what is free, a gigabyte at most. most_waiting:
+    questions that may wait for those under way; more raise Busy. measure: time a few passes when this device has not run the
     model before, so that deadlines are planned from facts; without, auto is onnx. notify gets sentences
     for a person, progress a stage and its share done. options go to the runtime (threads, spin, cache_type_k,
     ...); auto takes those runtimes that have them. Raises ModelNotFound, ModelFileError, DownloadError,
@@ -394,6 +417,8 @@ def load(
         measure=measure,
         notify=say,
         options=options,
+        kept_bytes=min(_MOST_KEPT, available_memory() // 8) if kept_bytes is None else kept_bytes,
+        most_waiting=most_waiting,
     )
     try:
         engine.know(*around.found(engine.model))
@@ -403,6 +428,10 @@ def load(
         engine.close()
         raise
     return engine
+
+
+_MOST_KEPT = 1 << 30
+"""Bytes that are kept of questions at most, where the caller does not say."""
 
 
 def available_memory() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, ModelDrafter,
 from edgetts.errors import InvalidInput
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.speed import SpeedProfile
+from edgetts.scheduling.scheduler import Scheduler, Sharing, Traffic
 from edgetts.types import DecodeParams
 
 
@@ -30,6 +32,8 @@ class Host:
         draft_model: DraftModel | None = None,
         speed: SpeedProfile | None = None,
     ) -> None:
+        self.sharing = Sharing(memory=lambda: sys.maxsize)
+        """How its session is shared; to be said before `scheduler` is first asked for."""
         self.runtime = runtime
         self.times = times
         self.speed = speed
@@ -42,6 +46,7 @@ class Host:
         self._draft_model = draft_model
         self._lock = threading.Lock()
         self._session: Session | None = None
+        self._scheduler: Scheduler | None = None
         # What speculation learns of the model and the device outlives an answer.
         self._lone: LoneDecoding | None = None
 
@@ -56,6 +61,20 @@ class Host:
             if self._session is None:
                 self._session = self._opener()
             return self._session
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Who gives seats at the session."""
+        session = self.session
+        with self._lock:
+            if self._scheduler is None:
+                self._scheduler = Scheduler(session, self.sharing)
+            return self._scheduler
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """What goes on at the session; None where nobody ever had a seat."""
+        return None if self._scheduler is None else self._scheduler.traffic
 
     @property
     def lone(self) -> LoneDecoding:
@@ -88,6 +107,8 @@ class Host:
             self._opener = _closed
             if self._lone is not None:
                 self._lone.close()
+            if self._scheduler is not None:
+                self._scheduler.close()
             if self._session is not None:
                 self._session.close()
 

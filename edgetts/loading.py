@@ -147,8 +147,13 @@ def open_engine(
     measure: bool = True,
     notify: Callable[[str], None] = lambda sentence: None,
     options: Mapping[str, Any] | None = None,
+    kept_bytes: int = 0,
+    most_waiting: int = 256,
 ) -> Engine:
-    """Open a bundle directory, a GGUF file, or the same model as both. `profiles`: where what was measured is kept."""
+    """Open a bundle directory, a GGUF file, or the same model as both.
+
+    profiles: where what was measured is kept. kept_bytes, most_waiting: as in `Engine`.
+    """
     options = dict(options or {})
     store = ProfileStore(profiles, notify) if profiles is not None else None
     forms: list[_Form] = []
@@ -189,6 +194,8 @@ def open_engine(
             tokenizer,
             ChatTemplate.for_tokenizer(tokenizer),
             times=opened.form.times(opened.speed),
+            kept_bytes=kept_bytes,
+            most_waiting=most_waiting,
             speed=opened.speed,
             guessers=opened.form.guessers,
             draft_model=drafting,

@@ -23,6 +23,10 @@ class Meter:
         self._clock = clock
         self.began = clock()
         self.prompt_tokens = 0
+        self.cached_tokens = 0
+        """Tokens of the prompt that need not be read, as another question had them."""
+        self.crowded = False
+        """Whether other questions used the model meanwhile."""
         self.scoring_tokens = 0
         """Tokens read to have texts judged."""
         self.speculation: Callable[[], Speculation | None] = lambda: None
@@ -82,6 +86,7 @@ class Meter:
             answer_tokens=kept,
             discarded_tokens=generated - kept,
             samples=len(samples),
+            cached_tokens=self.cached_tokens,
             scoring_tokens=self.scoring_tokens,
             time_to_first_token=None if self._first is None else self._first - self.began,
             tokens_per_second=rate,

@@ -520,4 +520,9 @@ def test_an_engine_offers_only_strategies_that_can_run(tiny_tokenizer: Tokenizer
     engine, _ = toy_engine(tiny_tokenizer)
     assert engine.strategies == tuple(STRATEGIES)
     bare = ScriptedSession([b"5."], capabilities=Capabilities(fork=False, extend=False))
-    assert scripted_engine(tiny_tokenizer, bare).strategies == ("greedy", "self_consistency", "adaptive")
+    assert scripted_engine(tiny_tokenizer, bare).strategies == (
+        "greedy",
+        "self_consistency",
+        "independent",
+        "adaptive",
+    )

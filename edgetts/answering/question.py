@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from edgetts.answering.choosing import Choosing
 from edgetts.answering.following import conclude, follow, shown
@@ -20,8 +21,9 @@ from edgetts.control.controller import Controller
 from edgetts.decoding.alone import Alone
 from edgetts.decoding.constraint import Constraint
 from edgetts.decoding.parallel import ParallelDecoder
-from edgetts.decoding.session import Cancellation, Cancelled, Session
+from edgetts.decoding.session import Branch, Cancellation, Cancelled, Logits
 from edgetts.meter import Meter
+from edgetts.scheduling.seat import Seat
 from edgetts.selection.search.tree import Search, Task
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import (
@@ -34,6 +36,12 @@ from edgetts.types import (
     StopReason,
     TextDelta,
 )
+
+
+class SeatFinder(Protocol):
+    """Wait for a place at the session, until a cancellation is requested, which raises Cancelled."""
+
+    def __call__(self, *, cancel: Cancellation) -> AbstractContextManager[Seat]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Question:
     choosing: Choosing
     plan: Plan
     tokenizer: Tokenizer
-    session: Session
+    seat: SeatFinder
     alone: Alone | None
     judge: Judge
     controller: Controller
@@ -66,75 +74,63 @@ class Question:
     """What the controller knows beforehand; for the watcher."""
     watcher: Watcher | None = None
     constraint: Constraint | None = None
+    yields: bool = False
+    """Whether a sample alone gives up its guesses where others could share its passes."""
 
 
 def compute(question: Question) -> Iterator[Event]:
     """Yield the events of an answer, Finished last."""
-    choosing, plan, sampling, session = question.choosing, question.plan, question.sampling, question.session
+    choosing, plan = question.choosing, question.plan
     watcher = question.watcher
     if watcher is not None:
         watcher.begin(question)
     yield PlanMade(plan)
-    texts = Texts(question.tokenizer, sampling, choosing, question.text)
+    texts = Texts(question.tokenizer, question.sampling, choosing, question.text)
     # All that others wrote, which may fail, is asked before there is a branch to free.
     rates = None if choosing.verifier is None else choosing.verifier.rates
-    judges = choosing.scorer is not None and choosing.scorer.judges
     effort = question.controller.effort
-    task = Task(plan.samples, sampling.seed, rates, question.text, plan.rounds_at, plan.price, effort)
+    task = Task(
+        plan.samples, question.sampling.seed, rates, question.text, plan.rounds_at, plan.price, effort
+    )
     search: Search = choosing.strategy.start(task)
     if watcher is not None:
         search = WatchedSearch(search, watcher)
-    try:
-        with _alarm(question) as guard:
-            branch, logits = session.prefill(question.tokens, guard)
-        if question.controller.late:
-            # A copy of a long prompt for every sample takes time too, and there is none.
-            session.free(branch)
-            raise Cancelled
-    except Cancelled:
-        answer = _unchosen(
-            question, texts, "cancelled" if question.cancel.requested else question.controller.ends[1]
+    with ExitStack() as place:
+        try:
+            with _alarm(question) as guard:
+                seat = place.enter_context(question.seat(cancel=guard))
+                branch, logits = _read_prompt(question, seat, guard)
+        except Cancelled:
+            answer = _unchosen(
+                question, texts, "cancelled" if question.cancel.requested else question.controller.ends[1]
+            )
+            if watcher is not None:
+                watcher.end(question.clock(), answer, ())
+            yield Finished(answer)
+            return
+        decoder = _decoder(question, seat, branch, logits)
+        run = LiveRun(
+            texts,
+            decoder,
+            question.controller,
+            question.meter,
+            question.judge,
+            question.clock,
+            lambda: question.cancel.requested,
+            streams=_streams(question),
+            verifier=choosing.verifier,
+            watcher=watcher,
+            # What is said when the budget ends would break a constraint.
+            forcing=None if choosing.steps or question.constraint is not None else _forcing(question),
         )
         if watcher is not None:
-            watcher.end(question.clock(), answer, ())
-        yield Finished(answer)
-        return
-    several = plan.samples > 1 and not choosing.strategy.apart
-    # Who may abstain does not show what it may take back.
-    streams = not several and choosing.abstention is None
-    decoder = ParallelDecoder(
-        session,
-        branch,
-        logits,
-        sampling,
-        prompt_tokens=question.tokens,
-        max_tokens=plan.max_tokens,
-        greedy_first=not choosing.steps and (several or sampling.temperature is None),
-        alone=question.alone,
-        keep_ended=judges,
-        constraint=question.constraint,
-    )
-    run = LiveRun(
-        texts,
-        decoder,
-        question.controller,
-        question.meter,
-        question.judge,
-        question.clock,
-        lambda: question.cancel.requested,
-        streams=streams,
-        verifier=choosing.verifier,
-        watcher=watcher,
-        # What is said when the budget ends would break a constraint.
-        forcing=None if choosing.steps or question.constraint is not None else _forcing(question),
-    )
-    if watcher is not None:
-        watcher.prompt_read(question.clock())
-    try:
-        yield from follow(run, search, choosing)
-    finally:
-        if not question.closed():
-            decoder.close()
+            watcher.prompt_read(question.clock())
+        try:
+            yield from follow(run, search, choosing)
+        finally:
+            if not question.closed():
+                decoder.close()
+            question.meter.crowded = seat.shared
     question.ended(run.lengths)
     answer = _unchosen(question, texts, run.stop or "complete", run.detail)
     if votes := texts.votes():
@@ -142,12 +138,53 @@ def compute(question: Question) -> Iterator[Event]:
         chosen = shown(votes, tally, texts.samples, choosing)
         usage = question.meter.usage(answer.samples, chosen)
         answer = conclude(replace(answer, usage=usage), votes, tally, chosen, choosing)
-        if not streams and answer.text:
+        if not _streams(question) and answer.text:
             yield TextDelta(answer.text, chosen.index)
-    question.controller.closed(shared=question.meter.shared)
+    question.controller.closed(shared=question.meter.shared or question.meter.crowded)
     if watcher is not None:
         watcher.end(question.clock(), answer, votes)
     yield Finished(answer)
+
+
+def _read_prompt(question: Question, seat: Seat, guard: Cancellation) -> tuple[Branch, Logits]:
+    """Read the prompt, and take in how long that took where it says something of the model's speed."""
+    began = question.clock()
+    branch, logits = seat.prefill(question.tokens, guard)
+    question.meter.cached_tokens = seat.cached
+    alone = not seat.shared and not seat.cached
+    question.controller.prompt_read(question.clock() - began if alone else None)
+    if question.controller.late:
+        # A copy of a long prompt for every sample takes time too, and there is none.
+        seat.free(branch)
+        raise Cancelled
+    return branch, logits
+
+
+def _several(question: Question) -> bool:
+    """Whether samples are drawn of which one is chosen."""
+    return question.plan.samples > 1 and not question.choosing.strategy.apart
+
+
+def _streams(question: Question) -> bool:
+    """Whether text is shown as it is drawn. Who may abstain does not show what it may take back."""
+    return not _several(question) and question.choosing.abstention is None
+
+
+def _decoder(question: Question, seat: Seat, branch: Branch, logits: Logits) -> ParallelDecoder:
+    choosing, sampling = question.choosing, question.sampling
+    return ParallelDecoder(
+        seat,
+        branch,
+        logits,
+        sampling,
+        prompt_tokens=question.tokens,
+        max_tokens=question.plan.max_tokens,
+        greedy_first=not choosing.steps and (_several(question) or sampling.temperature is None),
+        alone=question.alone,
+        keep_ended=choosing.scorer is not None and choosing.scorer.judges,
+        constraint=question.constraint,
+        crowded=lambda: question.yields and seat.crowded,
+    )
 
 
 def _unchosen(question: Question, texts: Texts, stop: StopReason, detail: str = "") -> Answer:

@@ -14,6 +14,8 @@ from edgetts.errors import EdgettsError, StorageError
 
 COMMANDS = (
     "ask",
+    "chat",
+    "serve",
     "plan",
     "eval",
     "runs",

@@ -163,6 +163,12 @@ class Controller:
         self._passes += 1
         self._pass_ended, self._quiet = now, False
 
+    def prompt_read(self, seconds: float | None) -> None:
+        """Take in that the prompt is read, and how long it took; None where that says nothing of the device."""
+        self._planned_at = None
+        if seconds is not None:
+            self._cost.observe_prefill(self._prompt, seconds)
+
     def observe_end(self, tokens: int) -> None:
         """Take in the length of a sample that the model ended."""
         self._finished_lengths.append(tokens)

@@ -9,7 +9,7 @@ what follows them is drawn greedily. How a sample that runs alone comes to its n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edgetts.decoding.alone import Alone, Situation
 from edgetts.decoding.constraint import Constraint
@@ -28,7 +28,7 @@ class ParallelDecoder:
 
     `alone` computes the tokens of a sample that runs alone; None decodes it as any other. keep_ended:
     samples that ended keep their branches until they are released, so that they can be read on. constraint: a language
-    that every sample is kept to.
+    that every sample is kept to. crowded: whether others share passes with the samples now, so that none runs alone.
     """
 
     def __init__(
@@ -44,10 +44,12 @@ class ParallelDecoder:
         alone: Alone | None = None,
         keep_ended: bool = False,
         constraint: Constraint | None = None,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._alone = alone
         self._keep_ended = keep_ended
         self._constraint = constraint
+        self._crowded = crowded
         self._prompt_length = prompt.length
         self.last_width = 0
         """Tokens that the latest pass ran."""
@@ -231,7 +233,7 @@ class ParallelDecoder:
     @property
     def _runs_alone(self) -> bool:
         """Whether the next pass is one sample's that may come to its tokens otherwise."""
-        return len(self._running) == 1 and self._running[0].ending is None
+        return len(self._running) == 1 and self._running[0].ending is None and not self._crowded()
 
     def end(self, sample: int, reason: FinishReason, keep: int | None = None) -> None:
         """End a sample and free its branch; one that has ended stays as it was.

@@ -1,0 +1,474 @@
+"""Run the passes of all seats at one session: one thread, a turn at a time.
+
+Steps of all seats share a pass (continuous batching); a prompt is read in chunks between them. Before a pass its
+scheduler waits a moment for the seats that the last one served, which are drawing their next tokens. The background gets
+turns only while nobody in the foreground has work or is about to have some. Sources: "Orca: A Distributed Serving System
+for Transformer-Based Generative Models"; "Taming Throughput-Latency Tradeoff in LLM Inference with Sarathi-Serve".
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from edgetts.decoding.session import Branch, Cancellation, Cancelled, Features, Session
+from edgetts.errors import InvalidInput, RuntimeFailure
+from edgetts.scheduling.admission import Admission
+from edgetts.scheduling.prefixes import Held, Prefixes, longest
+from edgetts.scheduling.seat import Seat
+from edgetts.scheduling.work import Lone, Reading, Step, Work
+
+# Rows of one pass: more wait for the next.
+_MOST_ROWS = 64
+# Tokens of a prompt in one pass: while nobody else waits, and while somebody does or may come.
+_CHUNK, _SHORT_CHUNK = 256, 32
+# Seconds that a pass waits for seats that draw: as long as the last one took, within these.
+_LEAST_PATIENCE, _MOST_PATIENCE = 0.004, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What goes on at a session now, and went on since it was opened.
+
+    waiting: questions that are not let in yet. read, cached: tokens of prompts that were read, and that were there already.
+    rows: tokens drawn for, in all passes over steps.
+    """
+
+    foreground: int
+    background: int
+    waiting: int
+    branches: int
+    kept_branches: int
+    kept_bytes: int
+    passes: int
+    rows: int
+    widest: int
+    read: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How a session is shared. memory: bytes that branches may take now. kept_bytes: what may be kept of them for
+    questions that begin alike. most: questions under way at a time; most_waiting: those that wait for that.
+    """
+
+    memory: Callable[[], int]
+    kept_bytes: int = 0
+    most: int = 64
+    most_waiting: int = 256
+
+
+class Scheduler:
+    """Give seats at a session, and run what they ask for. Safe from any thread.
+
+    chunk, short_chunk: tokens of a prompt in one pass, while nobody else waits and while somebody does or may come.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        sharing: Sharing,
+        *,
+        chunk: int = _CHUNK,
+        short_chunk: int = _SHORT_CHUNK,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.branches = threading.RLock()
+        """Held while branches are forked, cut or freed, and while one is looked for that begins alike."""
+        self._session = session
+        self._prefixes = Prefixes(session, sharing.kept_bytes)
+        self._admission = Admission(
+            sharing.memory, most=sharing.most, most_waiting=sharing.most_waiting, make_room=self._shrink
+        )
+        self._chunk, self._short_chunk = chunk, short_chunk
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._seats: set[Seat] = set()
+        self._waiting: list[Work] = []
+        """In the order in which it is to be run, the ranks apart."""
+        self._expected: set[Seat] = set()
+        self._patient_until = 0.0
+        self._last = "read"
+        self._busy = False
+        """Whether a turn is being run."""
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        self._closed = False
+        self._passes = self._rows = self._widest = self._read = self._cached = 0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept for questions that begin alike."""
+        return self._prefixes.limit > 0
+
+    @property
+    def traffic(self) -> Traffic:
+        with self._changed, self.branches:
+            ahead = sum(seat.foreground for seat in self._seats)
+            return Traffic(
+                foreground=ahead,
+                background=len(self._seats) - ahead,
+                waiting=self._admission.waiting,
+                branches=sum(len(seat.held) for seat in self._seats),
+                kept_branches=len(self._prefixes.held),
+                kept_bytes=self._prefixes.nbytes,
+                passes=self._passes,
+                rows=self._rows,
+                widest=self._widest,
+                read=self._read,
+                cached=self._cached,
+            )
+
+    def crowded(self, seat: Seat) -> bool:
+        """Whether others of a seat's rank, or ahead of it, are under way."""
+        return any(other is not seat and other.foreground >= seat.foreground for other in tuple(self._seats))
+
+    def known(self, tokens: Sequence[int]) -> int:
+        """Return how many first tokens of a prompt need not be read."""
+        with self._changed, self.branches:
+            found = longest(tokens, self._candidates(), cuts=self._session.capabilities.truncate)
+        return 0 if found is None else found[1]
+
+    @contextmanager
+    def seat(
+        self, nbytes: int = 0, *, foreground: bool = True, cancel: Cancellation | None = None
+    ) -> Iterator[Seat]:
+        """Wait for room for `nbytes` of branches, then give a seat. Raises what `Admission.entered` does."""
+        if os.getpid() != self._process:
+            raise InvalidInput(
+                "The model was loaded before this process was forked, and cannot be used here.",
+                hint="Load it in the process that uses it, or start processes by spawning.",
+            )
+        with self._admission.entered(nbytes, foreground=foreground, cancel=cancel):
+            seat = Seat(self, self._session, foreground=foreground)
+            with self._changed:
+                if self._closed:
+                    raise _closed()
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._serve, name="edgetts-passes", daemon=True)
+                    self._thread.start()
+                self._seats.add(seat)
+                if len(self._seats) > 1:
+                    for one in self._seats:
+                        one.shared = True
+            with seat:
+                yield seat
+
+    def leave(self, seat: Seat, spare: Held | None) -> None:
+        """Take a seat back, and with it its branches; `spare` may be kept."""
+        with self._changed:
+            self._seats.discard(seat)
+            self._expected.discard(seat)
+            self._changed.notify_all()
+            closed = self._closed
+        with self.branches:
+            held, seat.held = list(seat.held.values()), {}
+            if closed:
+                return
+            for one in held:
+                self._session.free(one.branch)
+            if spare is not None:
+                self._prefixes.put(spare)
+
+    def run(self, work: Work, cancel: Cancellation | None = None) -> None:
+        """Have a seat's work done; return when it is. Raises what went wrong, and Cancelled."""
+
+        def withdraw() -> None:
+            with self._changed:
+                if self._take_back(work):
+                    work.finish(Cancelled())
+
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            seat = work.seat
+            if seat not in self._seats:
+                raise InvalidInput("The place at the session was given up.", hint="Take another.")
+            self._expected.discard(seat)
+            if seat.served:
+                seat.thinks += 0.5 * (self._clock() - seat.served - seat.thinks)
+            self._waiting.append(work)
+            # Nobody to share with: the caller's own thread runs it, which saves two changes of threads a token.
+            alone = self._lend(work)
+            if not alone:
+                self._changed.notify_all()
+        if cancel is not None:
+            cancel.register(withdraw)
+        try:
+            while alone:
+                self._run([work], self._chunk)
+                with self._changed:
+                    self._busy = False
+                    alone = not work.finished and self._lend(work)
+                    if not alone and (self._waiting or self._closed):
+                        self._changed.notify_all()
+            work.wait()
+        except BaseException:
+            # The waiting thread was interrupted: what is under way ends before anybody frees its branches.
+            with self._changed:
+                gone = self._take_back(work)
+            if not gone:
+                work.wait()
+            raise
+        finally:
+            if cancel is not None:
+                cancel.unregister(withdraw)
+        if work.error is not None:
+            raise work.error
+
+    def close(self) -> None:
+        """Send everybody away; what waits fails with InvalidInput. The session is the caller's to close."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+            while self._busy:
+                self._changed.wait()
+        self._admission.close()
+        if thread is not None and thread is not threading.current_thread() and os.getpid() == self._process:
+            thread.join()
+        with self.branches:
+            self._prefixes.forget()
+
+    def _lend(self, work: Work) -> bool:
+        """Let the calling thread run the only work there is, of the only seat. Called under the lock."""
+        alone = not self._busy and not self._closed and len(self._seats) == 1 and self._waiting == [work]
+        if alone:
+            self._busy = True
+            self._waiting.clear()
+        return alone
+
+    # The thread of passes
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                turn = None
+                while not self._closed and (turn := self._turn()) is None:
+                    left = self._patient_until - self._clock() if self._expected else None
+                    self._changed.wait(None if left is None else max(0.0, left))
+                if turn is None:
+                    waiting, self._waiting = self._waiting, []
+                    for work in waiting:
+                        self._give_up(work)
+                        work.finish(_closed())
+                    return
+            turn()
+            with self._changed:
+                self._busy = False
+                if self._closed:
+                    self._changed.notify_all()
+
+    def _turn(self) -> Callable[[], None] | None:
+        """Return what to do next; None where there is nothing to do but wait. Called under the lock."""
+        if self._busy:
+            return None
+        if self._expected and self._clock() >= self._patient_until:
+            self._expected.clear()
+        rank = any(work.seat.foreground for work in self._waiting) or any(
+            seat.foreground for seat in self._expected
+        )
+        waiting = [work for work in self._waiting if work.seat.foreground == rank]
+        missing = any(seat.foreground == rank for seat in self._expected)
+        # Whoever had the last turn comes last.
+        order = ["lone", "step", "read"]
+        while order[-1] != self._last:
+            order.append(order.pop(0))
+        for kind in order:
+            if kind == "step" and missing:
+                continue
+            chosen = _first(waiting, kind)
+            if chosen:
+                self._last, self._busy = kind, True
+                self._waiting = [work for work in self._waiting if work not in chosen]
+                decoding = missing or any(not isinstance(work, Reading) for work in waiting)
+                short = decoding or not rank
+                return lambda: self._run(chosen, self._short_chunk if short else self._chunk)
+        return None
+
+    def _run(self, works: Sequence[Work], chunk: int) -> None:
+        """Run works that make up one turn."""
+        match works[0]:
+            case Step():
+                self._run_steps([work for work in works if isinstance(work, Step)])
+            case Lone() as lone:
+                self._run_lone(lone)
+            case Reading() as reading:
+                self._run_reading(reading, chunk)
+
+    def _run_steps(self, works: list[Step]) -> None:
+        began = self._clock()
+        session = self._session
+        branches = [branch for work in works for branch in work.branches]
+        tokens = [token for work in works for token in work.tokens]
+        try:
+            logits = session.step(branches, tokens)
+            features = self._features()
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            if len(works) == 1:
+                works[0].finish(error)
+            else:
+                # Only those fail that fail by themselves.
+                for work in works:
+                    self._run_steps([work])
+            return
+        at = 0
+        with self.branches:
+            for work in works:
+                end = at + len(work.branches)
+                # Copies: the next pass may write where these lie before their seat has drawn from them.
+                work.logits = logits[at:end].copy()
+                work.features = None if features is None else features[at:end]
+                for branch, token in zip(work.branches, work.tokens, strict=True):
+                    _append(work.seat, branch, (token,))
+                at = end
+        self._passes += 1
+        self._rows += len(branches)
+        self._widest = max(self._widest, len(branches))
+        self._serve_back(works, self._clock() - began)
+
+    def _run_lone(self, work: Lone) -> None:
+        began = self._clock()
+        try:
+            work.logits = work.call().copy()
+            work.features = self._features()
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            work.finish(error)
+            return
+        with self.branches:
+            _append(work.seat, work.branch, work.tokens)
+        self._passes += 1
+        self._serve_back([work], self._clock() - began)
+
+    def _run_reading(self, work: Reading, chunk: int) -> None:
+        """Read the next chunk of a prompt; it goes back into line where more is left."""
+        began = self._clock()
+        session, cancel = self._session, work.cancel
+        try:
+            if cancel is not None and cancel.requested:
+                raise Cancelled
+            if work.branch is None and not work.read:
+                self._reuse(work)
+            left = len(work.tokens) - work.read
+            # Evenly, so that the last chunk is no crumb.
+            size = -(-left // -(-left // chunk)) if left else 0
+            part = work.tokens[work.read : work.read + size]
+            if work.branch is None:
+                work.branch, work.logits = session.prefill(part, cancel)
+                with self.branches:
+                    work.seat.held[id(work.branch)] = Held(work.branch, list(part))
+            else:
+                work.logits = session.read(work.branch, part, cancel)
+                with self.branches:
+                    _append(work.seat, work.branch, part)
+            work.read += len(part)
+            self._read += len(part)
+            work.features = self._features()
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            self._give_up(work)
+            work.finish(error)
+            return
+        if work.read < len(work.tokens):
+            with self._changed:
+                # It was withdrawn meanwhile where its cancellation was requested; the next chunk says so.
+                self._waiting.insert(0, work)
+            return
+        self._serve_back([work], self._clock() - began)
+
+    def _features(self) -> Features | None:
+        """Return a copy of the hidden states of the latest pass; None where there are none."""
+        if not self._session.capabilities.hidden_states:
+            return None
+        try:
+            features: Features = self._session.features().copy()
+        except InvalidInput:  # a pass that stopped at a cut
+            return None
+        return features
+
+    def _reuse(self, work: Reading) -> None:
+        """Begin a prompt with a copy of what another branch has read of it."""
+        able = self._session.capabilities
+        if not self.keeps or not able.fork:
+            return
+        with self.branches:
+            found = longest(work.tokens, self._candidates(), cuts=able.truncate)
+            if found is None:
+                return
+            held, shared = found
+            try:
+                [branch] = self._session.fork(held.branch, 1)
+            except RuntimeFailure:  # no memory for a copy: it is read anew
+                return
+            work.branch = branch
+            if shared < branch.length:
+                self._session.truncate(branch, shared)
+            work.read = work.cached = shared
+            work.seat.held[id(branch)] = Held(branch, list(work.tokens[:shared]))
+            self._prefixes.touch(held)
+        self._cached += shared
+
+    def _candidates(self) -> list[Held]:
+        return [*self._prefixes.held, *(held for seat in tuple(self._seats) for held in seat.held.values())]
+
+    def _serve_back(self, works: Sequence[Work], seconds: float) -> None:
+        """Give seats what they waited for, and expect them back as long as a pass took."""
+        now = self._clock()
+        patience = min(max(seconds, _LEAST_PATIENCE), _MOST_PATIENCE)
+        with self._changed:
+            self._patient_until = now + patience
+            for work in works:
+                work.seat.served = now
+                if work.seat in self._seats and work.seat.thinks <= patience:
+                    self._expected.add(work.seat)
+        for work in works:
+            work.finish()
+
+    def _give_up(self, work: Work) -> None:
+        """Free the branch of a prompt that is not read to its end."""
+        if isinstance(work, Reading) and work.owned and work.branch is not None:
+            with self.branches:
+                if work.seat.held.pop(id(work.branch), None) is not None and not self._closed:
+                    self._session.free(work.branch)
+
+    def _take_back(self, work: Work) -> bool:
+        """Take work out of line; False where it is under way or finished. Called under the lock."""
+        if work not in self._waiting:
+            return False
+        self._waiting.remove(work)
+        self._give_up(work)
+        return True
+
+    def _shrink(self, nbytes: int) -> None:
+        with self.branches:
+            self._prefixes.shrink(min(self._prefixes.limit, max(0, nbytes)))
+
+
+def _first(waiting: Sequence[Work], kind: str) -> Sequence[Work]:
+    """Return what has the next turn of a kind: one, or as many steps as share a pass."""
+    if kind != "step":
+        wanted = Lone if kind == "lone" else Reading
+        return [work for work in waiting if isinstance(work, wanted)][:1]
+    chosen: list[Work] = []
+    rows = 0
+    for work in waiting:
+        if isinstance(work, Step):
+            rows += len(work.branches)
+            if chosen and rows > _MOST_ROWS:
+                break
+            chosen.append(work)
+    return chosen
+
+
+def _append(seat: Seat, branch: Branch, tokens: Sequence[int]) -> None:
+    held = seat.held.get(id(branch))
+    if held is not None:
+        held.tokens.extend(tokens)
+
+
+def _closed() -> InvalidInput:
+    return InvalidInput("The engine is closed.", hint="Load the model again.")
