@@ -46,6 +46,8 @@ from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
 from edgetts.profiles.device import DeviceProfile, PowerState
 from edgetts.profiles.speed import SpeedProfile
 from edgetts.scheduling.scheduler import Sharing, Traffic
+from edgetts.structure import Structure
+from edgetts.structure.compiler import Compiler
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import (
     Answer,
@@ -120,6 +122,7 @@ class Engine:
             host.sharing = Sharing(self._memory_free, kept_bytes, most_waiting=most_waiting)
         self._uses: UseLog | None = None
         self._draft_model = draft_model
+        self._compiler = Compiler(tokenizer, session.info.vocab, session.info.end_tokens)
         self._closed = False
 
     @property
@@ -306,7 +309,10 @@ class Engine:
             raise InvalidInput("The engine is closed.", hint="Load the model again.")
 
     def _pose(self, prompt: Prompt, asked: Asked) -> Posed:
-        return pose(prompt, self._asking, self._knowledge, self.session.capabilities, **asked)
+        if isinstance(constraint := asked.get("constraint"), Structure):
+            asked["constraint"] = self._compiler.compile(constraint)
+        known, abilities = self._knowledge, self.session.capabilities
+        return pose(prompt, self._asking, known, abilities, **asked)  # type: ignore[arg-type]  # compiled
 
     def _hosts_for(self, posed: Posed) -> Sequence[Host]:
         """Return the runtimes that can decode as is asked; the first where none can, which says why not."""

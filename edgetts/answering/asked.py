@@ -15,6 +15,7 @@ from edgetts.selection.answers import AnswerFormat
 from edgetts.selection.confidence.calibration import Calibration
 from edgetts.selection.strategies import Strategy
 from edgetts.selection.verification.verifier import Verdict, Verifier
+from edgetts.structure import Structure
 from edgetts.types import DecodeMode, DecodeParams, SamplingParams
 
 Priority = Literal["foreground", "background"]
@@ -53,7 +54,7 @@ class Asked(TypedDict, total=False):
     cost_of_pass: bool
     task: str | None
     explain: bool
-    constraint: Constraint | None
+    constraint: Constraint | Structure | None
     tools: Sequence[Mapping[str, Any]] | None
 
 

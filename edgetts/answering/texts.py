@@ -82,6 +82,8 @@ class Texts:
             finish_reason=reason,
             greedy=trace.sampler.greedy,
             text=transcript.text,
+            top_logprobs=tuple(trace.top_logprobs),
+            log_weight=trace.log_weight,
         )
         # What was asked for its answer and ended by itself has said it, though it was cut.
         said = trace.ending is not None and trace.ending.said
@@ -121,6 +123,7 @@ class Texts:
             complete=complete,
             score=None if ended is None else ended.score,
             answer=found.canonical if found else None,
+            log_weight=trace.log_weight,
         )
         # What ended was judged then, or could not be; its branch is gone.
         if node.score is not None or trace.index in self._votes:

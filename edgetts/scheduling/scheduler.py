@@ -160,20 +160,21 @@ class Scheduler:
                 yield seat
 
     def leave(self, seat: Seat, spare: Held | None) -> None:
-        """Take a seat back, and with it its branches; `spare` may be kept."""
+        """Take a seat back, and with it its branches; the longest, or `spare`, may be kept."""
         with self._changed:
             self._seats.discard(seat)
             self._expected.discard(seat)
             self._changed.notify_all()
             closed = self._closed
         with self.branches:
-            held, seat.held = list(seat.held.values()), {}
+            held, seat.held = [*seat.held.values(), *([] if spare is None else [spare])], {}
             if closed:
                 return
+            held.sort(key=lambda one: (not one.branch.pending, len(one.tokens)))
+            if held and self.keeps:
+                self._prefixes.put(held.pop())
             for one in held:
                 self._session.free(one.branch)
-            if spare is not None:
-                self._prefixes.put(spare)
 
     def run(self, work: Work, cancel: Cancellation | None = None) -> None:
         """Have a seat's work done; return when it is. Raises what went wrong, and Cancelled."""
@@ -280,7 +281,8 @@ class Scheduler:
         while order[-1] != self._last:
             order.append(order.pop(0))
         for kind in order:
-            if kind == "step" and missing:
+            # While seats draw, one chunk of a prompt is read, but no second one before they had their turn.
+            if missing and (kind == "step" or kind == self._last == "read"):
                 continue
             chosen = _first(waiting, kind)
             if chosen:
