@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from edgetts.answering.adapting import ProgressFinder
 from edgetts.answering.approaches import Asking
-from edgetts.answering.asked import Asked, AskedNow
+from edgetts.answering.asked import Asked, AskedNow, Priority
 from edgetts.answering.asynchronous import finished, in_thread
 from edgetts.answering.judge import Judge
 from edgetts.answering.noting import Noting
@@ -170,6 +170,10 @@ class Engine:
         cancel = asked.pop("cancel", None)
         watcher = asked.pop("watcher", None)
         priority = asked.pop("priority", "foreground")
+        if priority not in get_args(Priority):
+            raise InvalidInput(
+                f"There is no priority {priority!r}.", hint=f"Choose one of: {', '.join(get_args(Priority))}."
+            )
         meter = Meter(self._clock, None if self._meters is None else self._meters())
         self._check_open()
         posed = self._pose(prompt, asked)

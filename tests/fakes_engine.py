@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,6 +140,7 @@ def scripted_engine(
     times: StepTimes | None = None,
     memory_free: int = 1 << 40,
     others: Sequence[Host] = (),
+    **options: Any,
 ) -> Engine:
     template = ChatTemplate(CHAT_TEMPLATE, bos_text=END_OF_TEXT, eos_text=END)
     more = {} if times is None else {"times": times}
@@ -150,4 +152,5 @@ def scripted_engine(
         memory_free=lambda: memory_free,
         others=others,
         **more,
+        **options,
     )
