@@ -346,6 +346,7 @@ class Engine:
             drift=host.drift if host.times.source != "emulated" else None,
             longest_draft=longest_draft(self.session.capabilities),
             whole_cache=info.whole_cache,
+            known=host.known,
         )
 
     def _concluding(self, question: Question, key: str, kind: str, noting: Noting | None) -> Iterator[Event]:

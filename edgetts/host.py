@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgetts.control.cost.drift import Drift
 from edgetts.decoding.guessers import Guessers
@@ -75,6 +75,10 @@ class Host:
     def traffic(self) -> Traffic | None:
         """What goes on at the session; None where nobody ever had a seat."""
         return None if self._scheduler is None else self._scheduler.traffic
+
+    def known(self, tokens: Sequence[int]) -> int:
+        """Return how many first tokens of a prompt need not be read, as far as is known now."""
+        return 0 if self._scheduler is None else self._scheduler.known(tokens)
 
     @property
     def lone(self) -> LoneDecoding:

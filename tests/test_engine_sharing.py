@@ -252,3 +252,13 @@ def test_a_slow_reader_holds_up_the_thread_and_not_the_memory() -> None:
             assert [await anext(values) for _ in range(20)] == list(range(1, 21))
 
     asyncio.run(main())
+
+
+def test_a_plan_knows_what_need_not_be_read(keeping: Engine) -> None:
+    question = "Tell me of the one and the other, and why they are what they are. " * 4
+    before = keeping.plan(question, sampling=SHORT)
+    keeping.answer(question, sampling=SHORT)
+    after = keeping.plan(question, sampling=SHORT)
+    assert before.seconds is not None
+    assert after.seconds is not None
+    assert after.seconds.value < before.seconds.value

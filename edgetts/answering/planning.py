@@ -92,7 +92,7 @@ class Place:
 
     power: of the device while the model runs there; None where nobody knows. guess_rate: how often guesses at a lone
     sample's tokens are right. longest_draft: guesses that a pass may verify. whole_cache: whether a branch takes the
-    cache of the whole context.
+    cache of the whole context. known: given a prompt, how many of its tokens need not be read.
     """
 
     runtime: str
@@ -106,6 +106,7 @@ class Place:
     drift: Drift | None = None
     longest_draft: int = LONGEST_DRAFT
     whole_cache: bool = False
+    known: Callable[[Sequence[int]], int] = lambda tokens: 0
 
     @property
     def cost(self) -> CostModel:
@@ -310,7 +311,9 @@ def request_for(posed: Posed, place: Place, memory_free: int) -> Request:
         memory_free=memory_free,
         parallel=place.parallel,
         runtime=place.runtime,
-        approaches=posed.approaches,
+        approaches=tuple(
+            replace(asked, known=place.known(posed.prompts[asked.approach])) for asked in posed.approaches
+        ),
         seconds=terms.budget.seconds,
         deterministic=wishes.sampling.temperature == 0,
         temperature=wishes.sampling.temperature,

@@ -153,8 +153,9 @@ class CostModel:
         level, deviation = self._drift.answers
         level *= self._drift.level
         decoding = np.maximum(seconds + growth * np.sign(seconds), least) * level
-        reading, unsure = self._drift.asides.prefill(work.prompt)
-        prompt = self._times.prefill(work.prompt) * reading * np.exp(unsure * deviates(1))
+        unread = max(1, work.prompt - work.known)
+        reading, unsure = self._drift.asides.prefill(unread)
+        prompt = self._times.prefill(unread) * reading * np.exp(unsure * deviates(1))
         ended = begun.sum(axis=1)
         judging = ended * (self.prefill(work.judging) if work.judging else 0.0)
         closing = ended * self._drift.asides.closing[0] + self._drift.asides.choice[0]

@@ -33,7 +33,7 @@ class Work:
     before the next begins; empty: another sample begins where one has ended. gain: how many times faster than by
     passes of its own a sample alone is expected to come to its tokens. judging: tokens read to judge one text.
     expected: samples that are expected to be drawn before a rule stops it; None is all of them. whole_cache: as in
-    `Request`.
+    `Request`. known: tokens of the prompt that need not be read.
     """
 
     prompt: int
@@ -47,6 +47,7 @@ class Work:
     expected: float | None = None
     bytes_per_token: int = 0
     whole_cache: int = 0
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class Candidate:
         share = self.way.expected
         return Work(
             prompt=self.asked.prompt,
+            known=self.asked.known,
             samples=self.samples,
             width=self.width,
             cap=self.cap,
@@ -222,7 +223,7 @@ def cap_within(
     if limits.seconds is not None:
         turns = -(-candidate.samples // candidate.width)
         gain = request.gain if candidate.width == 1 else 1.0
-        left = limits.seconds - cost.prefill(candidate.asked.prompt)
+        left = limits.seconds - cost.prefill(candidate.asked.unread)
         most = min(most, left / cost.step(candidate.width) * gain / turns)
     if limits.tokens is not None:
         most = min(most, limits.tokens - tokens * (candidate.samples - 1) / candidate.samples)

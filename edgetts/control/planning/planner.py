@@ -216,7 +216,7 @@ def _ends(one: Candidate, request: Request, limits: Limits, cost: CostModel) -> 
         return False
     if limits.seconds is None:
         return True
-    left = limits.seconds - cost.prefill(one.asked.prompt)
+    left = limits.seconds - cost.prefill(one.asked.unread)
     return left / cost.step(one.width) >= typical * _ROOM
 
 
@@ -302,7 +302,7 @@ def _cap(candidate: Candidate, request: Request, limits: Limits, cost: CostModel
     cap = candidate.cap if limits.tokens is None else min(candidate.cap, limits.tokens)
     if limits.seconds is None or not cost.measured:
         return cap
-    left = limits.seconds - cost.prefill(candidate.asked.prompt)
+    left = limits.seconds - cost.prefill(candidate.asked.unread)
     # A sample may run alone at last, be drafted for, and what slows the device now may end.
     fastest = cost.step(1) / max(1.0, cost.ratio)
     longest = min(left / fastest, _ENDLESS) * _ROOM * request.tokens_per_pass

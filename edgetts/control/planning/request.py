@@ -41,7 +41,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How the model is asked. prompt: in tokens. lengths: of the samples.
+    """How the model is asked. prompt: in tokens; known: those of them that need not be read. lengths: of the samples.
 
     temperatures: that may be chosen among. caps: of which it is known what they cost in success, to choose among where
     the caller sets none. matrix: of each calibration question, where there is one: it chooses the temperature of samples of
@@ -54,6 +54,11 @@ class Asked:
     temperatures: tuple[float, ...] = (SPREAD_TEMPERATURE,)
     caps: tuple[int, ...] = ()
     matrix: CalibrationMatrix | None = None
+    known: int = 0
+
+    @property
+    def unread(self) -> int:
+        return max(1, self.prompt - self.known)
 
 
 @dataclass(frozen=True, slots=True)
