@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 QUESTION ?= A farmer has 3 fields with 12 cows each. He sells 9 cows. How many cows are left?
 
-.PHONY: demo test test-llamacpp test-optimum test-tasks test-npu lint bench setup setup-dev clean
+.PHONY: demo test test-llamacpp test-optimum test-tasks test-npu test-server lint bench setup setup-dev clean
 
 setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
@@ -62,6 +62,15 @@ test-npu: .venv-npu/.installed
 	.venv-npu/bin/python -c 'import onnxruntime_qnn'
 	touch $@
 
+# The server's own schema drives a fuzz of it; schemathesis brings two dozen packages.
+test-server: .venv-server/.installed
+	EDGETTS_FUZZ_EXAMPLES=100 .venv-server/bin/python -m pytest tests/test_server*.py
+.venv-server/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-server
+	.venv-server/bin/python -m pip install -qq --editable '.[server,structure,search]' 'schemathesis>=4.32'
+	.venv-server/bin/python -m pip install -qq $$(.venv-server/bin/python tools/dev_requirements.py)
+	touch $@
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,4 +83,4 @@ bench: setup-dev
 	$(BIN)/python benchmarks/prefill.py
 
 clean:
-	rm -rf $(VENV) .venv-llamacpp .venv-optimum .venv-tasks .venv-npu build dist *.egg-info
+	rm -rf $(VENV) .venv-llamacpp .venv-optimum .venv-tasks .venv-npu .venv-server build dist *.egg-info

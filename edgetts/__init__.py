@@ -28,6 +28,7 @@ from edgetts.types import (
 
 if TYPE_CHECKING:
     from edgetts.chat import Message
+    from edgetts.conversation import Conversation
     from edgetts.decoding.session import Cancellation
     from edgetts.engine import Engine, load
 
@@ -37,6 +38,7 @@ __all__ = [
     "Budget",
     "SamplingParams",
     "Message",
+    "Conversation",
     "Cancellation",
     "Answer",
     "Sample",
@@ -54,6 +56,7 @@ _LAZY = {
     "load": "edgetts.engine",
     "Engine": "edgetts.engine",
     "Message": "edgetts.chat",
+    "Conversation": "edgetts.conversation",
     "Cancellation": "edgetts.decoding.session",
 }
 

@@ -75,13 +75,17 @@ class Message:
         if not isinstance(self.content, str):
             raise InvalidInput(f"A message's content is {type(self.content).__name__}, but it must be text.")
         if self.tool_calls and self.role != "assistant":
-            raise InvalidInput(f"A message of the role {self.role} has tool calls, but only the assistant calls.")
+            raise InvalidInput(
+                f"A message of the role {self.role} has tool calls, but only the assistant calls."
+            )
         if self.role != "tool" and (self.tool_call_id is not None or self.name is not None):
             raise InvalidInput(
                 f"A message of the role {self.role} says which tool call it answers.",
                 hint="Only messages of the role tool do.",
             )
-        if not isinstance(self.tool_calls, tuple) or not all(isinstance(c, ToolCall) for c in self.tool_calls):
+        if not isinstance(self.tool_calls, tuple) or not all(
+            isinstance(c, ToolCall) for c in self.tool_calls
+        ):
             raise InvalidInput("A message's tool calls must be a tuple of edgetts.chat.ToolCall.")
         texts = [self.tool_call_id, self.name, *(t for c in self.tool_calls for t in (c.id, c.name))]
         if not all(text is None or isinstance(text, str) for text in texts):
@@ -322,7 +326,12 @@ _OWN_KEYS = frozenset({"type", "function", "name", "description", "parameters", 
 def _texts(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> list[str]:
     """Return every text in messages and tools that comes from outside, keys of objects included."""
     found: list[str] = []
-    _changed(messages, tools, lambda text: found.append(text) or text)
+
+    def note(text: str) -> str:
+        found.append(text)
+        return text
+
+    _changed(messages, tools, note)
     return found
 
 

@@ -157,6 +157,11 @@ class Tokenizer:
         """Tokens in the vocabulary, control tokens included; a model may have more rows (padding)."""
         return self._inner.get_vocab_size(with_added_tokens=True)
 
+    @property
+    def strips_first_space(self) -> bool:
+        """Whether `decode` drops one space at the beginning of a text: SentencePiece puts it there."""
+        return self._decoding.strip_space
+
     def vocabulary(self) -> dict[str, int]:
         """Return every token, as the vocabulary spells it, with its id."""
         return dict(self._inner.get_vocab(with_added_tokens=True))

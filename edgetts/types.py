@@ -17,6 +17,9 @@ DecodeMode = Literal["auto", "plain", "speculative"]
 """auto: speculate where it is expected to be faster. speculative: verify every guess there is."""
 AcceptanceRule = Literal["exact", "rejection", "typical"]
 """exact: the tokens of plain decoding. rejection: their distribution. typical: lossy, any likely guess is right."""
+Constraining = Literal["mask", "rejection"]
+"""mask: look up all tokens that a constraint allows, then draw. rejection: draw, ask, and draw again: the same
+distribution, cheaper where the model mostly says what is allowed, with an estimate in place of the exact weight."""
 
 
 MOST_LOGPROBS = 20
@@ -36,7 +39,9 @@ class SamplingParams:
     to the distribution after temperature. max_tokens counts emitted tokens of one sample. stop:
     strings that end a sample and are not part of it. presence_penalty, frequency_penalty: subtracted from the logit of
     a token that the sample has drawn before, once or as often as it was drawn. logit_bias: (token id, what is added to its
-    logit). top_logprobs: likeliest tokens that are recorded with their log-probs at every place; 0 records none.
+    logit). The repetition penalty is applied first, then these. top_logprobs: likeliest tokens that are recorded with their
+    log-probs at every place; 0 records none. constraining: how tokens are drawn where a constraint is given; filters depend
+    on all that is allowed, so that rejection goes with none.
     """
 
     temperature: float | None = None
@@ -51,6 +56,7 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     logit_bias: tuple[tuple[int, float], ...] = ()
     top_logprobs: int = 0
+    constraining: Constraining = "mask"
 
     def __post_init__(self) -> None:
         def need(ok: bool, name: str, what: str) -> None:
@@ -75,6 +81,13 @@ class SamplingParams:
         sound = all(token >= 0 and math.isfinite(bias) for token, bias in self.logit_bias)
         need(sound, "logit_bias", "pairs of a token id and a finite number")
         need(0 <= self.top_logprobs <= MOST_LOGPROBS, "top_logprobs", f"between 0 and {MOST_LOGPROBS}")
+        need(self.constraining in get_args(Constraining), "constraining", "mask or rejection")
+        filtered = self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+        if self.constraining == "rejection" and filtered and heat != 0:
+            raise InvalidInput(
+                "Rejection sampling asks for single tokens, but top_k, top_p and min_p depend on all that are allowed.",
+                hint='Leave the filters out, or take constraining="mask".',
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +198,9 @@ class Sample:
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()
     """For each token the likeliest ones in its place, with their log-probs; empty where none were asked for."""
     log_weight: float = 0.0
-    """Of a constrained sample: natural log of its importance weight towards the model's own distribution, given the
-    constraint; 0 where nothing constrains it."""
+    """Of a constrained sample: natural log of its importance weight towards what would be drawn without the constraint,
+    given that it is kept (after penalties and temperature; an unbiased estimate where it was drawn by rejection). 0 where
+    nothing constrains it, and for a greedy one."""
 
     @property
     def complete(self) -> bool:

@@ -34,6 +34,7 @@ class Running:
     server: Server
     url: str
     failures: list[EdgettsError]
+    http: httpx.Client
 
     @property
     def port(self) -> int:
@@ -48,13 +49,13 @@ class Running:
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=WAIT)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", headers=headers, timeout=WAIT)
+        return self.http.get(f"{self.url}{path}", headers=headers)
 
     def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
         """Send a body as JSON, or the bytes in `content`."""
         headers = {"content-type": "application/json", **options.pop("headers", {})}
         given = {} if body is None else {"json": body}
-        return httpx.post(f"{self.url}{path}", headers=headers, timeout=WAIT, **given, **options)
+        return self.http.post(f"{self.url}{path}", headers=headers, **given, **options)
 
     def chat(self, **fields: Any) -> httpx.Response:
         """Ask "Hello" with these fields."""
@@ -82,7 +83,9 @@ def running(engine: Engine | Callable[[], Engine], **settings: Any) -> Iterator[
     thread.start()
     try:
         assert server.ready.wait(WAIT)
-        yield Running(server, f"http://127.0.0.1:{server.port}", failures)
+        # Kept alive, connections would count against limits that tests set.
+        with httpx.Client(timeout=WAIT, limits=httpx.Limits(max_keepalive_connections=0)) as client:
+            yield Running(server, f"http://127.0.0.1:{server.port}", failures, client)
     finally:
         server.should_exit = True
         thread.join(WAIT)

@@ -76,17 +76,16 @@ def test_each_turn_is_asked_with_all_before_it(chat: Chat, tiny_tokenizer: Token
     assert talk.count() > second
 
 
-def test_a_real_model_reads_the_history(tiny_engine_bundle: Path) -> None:
+def test_a_real_model_reads_the_history_and_only_once(tiny_engine_bundle: Path) -> None:
     sampling = SamplingParams(max_tokens=9)
     with edgetts.load(tiny_engine_bundle, measure=False) as engine:
         talk = Conversation(engine)
-        told = [talk.answer(text, sampling=sampling).text for text in ("Hello", "Go on")]
-        alone = engine.answer(
-            [Message("user", "Hello"), Message("assistant", told[0]), Message("user", "Go on")],
-            sampling=sampling,
-        )
-        assert told[1] == alone.text
-        assert talk.turns[0].finish_reason == "length"
+        first, second = [talk.answer(text, sampling=sampling) for text in ("Hello", "Go on")]
+    assert second.usage.prompt_tokens > second.usage.cached_tokens >= first.usage.prompt_tokens
+    assert talk.turns[0].finish_reason == "length"
+    turns = [Message("user", "Hello"), Message("assistant", first.text), Message("user", "Go on")]
+    with edgetts.load(tiny_engine_bundle, measure=False) as engine:
+        assert engine.answer(turns, sampling=sampling).text == second.text
 
 
 def test_events_are_those_of_the_engine(chat: Chat) -> None:
@@ -207,6 +206,23 @@ def test_another_model_goes_on_with_the_chat(chat: Chat) -> None:
     assert talk.turns == (Turn("A", " one"), Turn("B", " two"))
 
 
+def test_the_program_of_the_newcomers_page_runs(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).resolve().parent.parent / "docs" / "assistant.md"
+    program = page.read_text(encoding="utf-8").split("```python\n")[1].partition("```")[0]
+    assert "Conversation(" in program
+    talk = chat(b"Rayleigh.", b"The same.")
+    monkeypatch.setattr("edgetts.engine.load", lambda: talk.engine)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "assistant.md", "exec"), {})  # noqa: S102 - our own document
+    told = capsys.readouterr().out
+    assert "> Why is the sky blue?\n Rayleigh.\n(0 of " in told
+    assert "> And at sunset?\n The same.\n(" in told
+    talk.load("lesson.json")
+    assert [turn.question for turn in talk.turns] == ["Why is the sky blue?", "And at sunset?"]
+
+
 # Coroutines
 
 
@@ -226,7 +242,7 @@ def test_a_coroutine_that_leaves_early_keeps_what_came(chat: Chat) -> None:
         talk = chat(ENDLESS, b"two")
         events = talk.asay("A")
         async for event in events:
-            if isinstance(event, TextDelta):
+            if isinstance(event, TextDelta) and "0" in event.text:  # the script has begun
                 break
         await events.aclose()
         assert (await talk.aanswer("B")).text == " two"

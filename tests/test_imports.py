@@ -71,6 +71,26 @@ PLANNING = ("control.controller", "control.cost", "control.planning")
 """What decides; values of control cross rooms."""
 WALLS = {
     "edgetts.decoding": ("selection", "control", "runtimes", "engine", "tokenizer", "chat"),
+    "edgetts.scheduling": ("selection", "control", "runtimes", "engine", "tokenizer", "chat", "budget"),
+    "edgetts.structure": (
+        "selection",
+        "control",
+        "runtimes",
+        "engine",
+        "chat",
+        "decoding.session",
+        "decoding.sampling",
+    ),
+    "edgetts.tools": ("selection", "control", "runtimes", "engine", "decoding", "scheduling"),
+    "edgetts.conversation": ("runtimes", "control.controller", "export", "store", "server", "scheduling"),
+    "edgetts.server": (
+        "runtimes",
+        "control.controller",
+        "export",
+        "store",
+        "decoding.sampling",
+        "decoding.parallel",
+    ),
     "edgetts.selection": ("decoding", "control", "runtimes", "engine", "tokenizer", "chat"),
     "edgetts.runtimes": ("selection", "control", "engine", "chat", "budget", "export", "store"),
     "edgetts.control": ("selection", "runtimes", "engine", "tokenizer", "chat", "store", "export"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from edgetts.decoding.penalties import Penalties
 from edgetts.decoding.sampling import Sampler
 from edgetts.errors import InvalidInput, InvalidLogits
 from edgetts.testing import goodness_of_fit
@@ -75,7 +76,7 @@ def swept(
     sampler, sweep = Sampler(params, prompt=seen), Sweep(count)
     filtered = params.top_k or params.top_p < 1 or params.min_p
     for _ in range(count):
-        sampler._seen = set(seen) if params.repetition_penalty != 1 else set()
+        sampler._penalties = Penalties(params, prompt=seen)
         sampler._random = sweep if filtered else Blocks(sweep)  # type: ignore[assignment]
         counts[sampler.draw(logits).token] += 1
     return {token: n / count for token, n in counts.items()}

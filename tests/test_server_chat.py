@@ -164,15 +164,15 @@ def test_a_text_is_continued(client: openai.OpenAI) -> None:
     made = client.completions.create(
         model=MODEL, prompt="x", max_tokens=3, logprobs=1, logit_bias={"65": 100}, n=2, temperature=1
     )
-    assert [choice.text for choice in made.choices] == ["bbb", "bbb"]
+    assert [choice.text for choice in made.choices] == ["AAA", "AAA"]
     told = made.choices[1].logprobs
-    assert told.tokens == ["b", "b", "b"]
+    assert told.tokens == ["A", "A", "A"]
     assert told.text_offset == [0, 1, 2]
     assert len(told.token_logprobs) == len(told.top_logprobs) == 3
     parts = client.completions.create(
         model=MODEL, prompt=["x"], max_tokens=3, logit_bias={"65": 100}, stream=True
     )
-    assert "".join(part.choices[0].text for part in parts) == "bbb"
+    assert "".join(part.choices[0].text for part in parts) == "AAA"
 
 
 def test_messages_may_have_parts_roles_and_what_an_answer_held(client: openai.OpenAI) -> None:
@@ -257,8 +257,8 @@ def test_a_deadline_is_kept_and_told(tiny_tokenizer: Tokenizer) -> None:
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
-        ({"logit_bias": {"x": 1}}, "the name 'x' in logit_bias"),
-        ({"logit_bias": {"999999": 1}}, None),
+        ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"logit_bias": {"999999": 1}}, "logit_bias"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"tool_choice": "auto"}, "tool_choice"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),

@@ -490,7 +490,7 @@ def test_tokens_come_with_the_models_log_prob_and_count_as_seen(rule: Rule) -> N
             )
             found = rule(sampler, logits, Proposal(guess, ("parrot", 0), 0.5))
             assert found.logprob == pytest.approx(exact[found.token], abs=1e-5)
-            assert sampler._seen == {3, found.token}
+            assert sampler._penalties.seen == {3, found.token}
 
 
 @pytest.mark.parametrize("rule", list(RULES.values()))

@@ -15,6 +15,7 @@ from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
 from edgetts.cli.shared.device import device_options, read_device
 from edgetts.cli.shared.interrupting import interrupts
+from edgetts.cli.shared.structuring import answers_in, read_structure, structure_options
 from edgetts.device import check_draft
 from edgetts.errors import InvalidInput
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     "code[:LANGUAGE], boxed, regex:PATTERN, text, none.",
 )
 @choosing_options
+@structure_options
 @click.option("--quantize", help="How to store weights if a conversion is needed: keep, int4, int8 or fp32.")
 @click.option(
     "--decode",
@@ -111,8 +113,10 @@ def command(question: str | None, **options: Any) -> None:
         repetition_penalty=options["repetition_penalty"],
         seed=options["seed"] or 0,
         stop=options["stop"],
+        constraining=options["constraining"] or "mask",
     )
-    answer_format = AnswerFormat.parse(options["answer_format"])
+    structure = read_structure(options)
+    answer_format = AnswerFormat.parse(answers_in(structure, options["answer_format"]))
     decode = _decode(options)
     choosing, aim = read_choosing(options), read_aim(options)
     settings = read_device(options)
@@ -161,6 +165,7 @@ def command(question: str | None, **options: Any) -> None:
             system=options["system"],
             answer_format=answer_format,
             decode=decode,
+            constraint=structure,
             **choosing,
             **aim,
             explain=options["explain"],

@@ -168,16 +168,19 @@ class ParallelDecoder:
         for branch in branches:
             index = len(self.traces)
             greedy = index == 0 and self._greedy_first
-            before = [] if parent is None else parent.tokens
-            seen = [*self._prompt_tokens, *before] if self._params.repetition_penalty != 1 else ()
+            before = () if parent is None else parent.tokens
             matcher = None
             if parent is not None and parent.sampler.matcher is not None:
                 matcher = parent.sampler.matcher.copy()
             elif self._constraint is not None:
                 matcher = self._constraint.start()
-            sampler = Sampler(self._params, index, greedy=greedy, prompt=seen, matcher=matcher)
-            trace = Trace(index, sampler, branch, list(before), inherited=len(before))
-            trace.logprobs += [] if parent is None else parent.logprobs
+            prompt = self._prompt_tokens
+            sampler = Sampler(
+                self._params, index, greedy=greedy, prompt=prompt, drawn=before, matcher=matcher
+            )
+            trace = Trace(index, sampler, branch)
+            if parent is not None:
+                trace.inherit(parent)
             self.traces[index] = trace
             begun.append(trace)
         self._running += begun
@@ -221,13 +224,19 @@ class ParallelDecoder:
         trace = self.traces[sample]
         if trace not in self._running:
             raise InvalidInput(f"Sample {sample} cannot be concluded: it does not run.")
+        if trace.sampler.matcher is not None:
+            raise InvalidInput(
+                f"Sample {sample} is kept to {self._constraint.name if self._constraint else 'a language'}, "
+                "which what concludes it would break."
+            )
         if not tokens or most < 0:
             raise InvalidInput(
                 f"A sample is concluded by one token at least, not {len(tokens)}, and {most} more."
             )
         if trace.ending is None:
-            seen = (*self._prompt_tokens, *trace.tokens) if self._params.repetition_penalty != 1 else ()
-            greedy = Sampler(self._params, sample, greedy=True, prompt=seen)
+            greedy = Sampler(
+                self._params, sample, greedy=True, prompt=self._prompt_tokens, drawn=trace.tokens
+            )
             trace.ending = Ending(deque(tokens), most, greedy, reason)
 
     @property
@@ -242,7 +251,7 @@ class ParallelDecoder:
         """
         trace = self.traces[sample]
         if keep is not None and keep < len(trace.tokens):
-            del trace.tokens[keep:], trace.logprobs[keep:]
+            trace.cut(keep)
             trace.finish = reason
         elif trace.finish is None:
             trace.finish = reason
@@ -273,13 +282,14 @@ class ParallelDecoder:
     def _take(self, trace: Trace, drawn: Drawn, *, forced: bool = False) -> TokenDrawn:
         """Append a token to a sample; the model's end token and the limit end it."""
         ending = trace.ending
+        if trace.sampler.matcher is not None:
+            trace.log_shares.append(drawn.log_share)
         if drawn.token in self._session.info.end_tokens and not forced:
             trace.finish = "end" if ending is None else ending.reason
             if ending is not None:
                 ending.said = True
             return TokenDrawn(trace.index, None, drawn.logprob, trace.finish)
-        trace.tokens.append(drawn.token)
-        trace.logprobs.append(drawn.logprob)
+        trace.append(drawn)
         if len(trace.tokens) >= self._max_tokens:
             trace.finish = "length"
         elif ending is not None and not ending.forced and ending.left < 1:

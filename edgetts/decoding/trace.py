@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from edgetts.decoding.sampling import Sampler
+from edgetts.decoding.sampling import Drawn, Sampler
 from edgetts.decoding.session import Branch, Logits
 from edgetts.types import FinishReason
 
@@ -40,7 +41,9 @@ class Trace:
 
     A sample that continues another's has the other's tokens first: `inherited` of them. A paused one runs
     no more but can be continued; `following` are the logits of what follows it, once they are known. `ending`: of
-    one that is being concluded.
+    one that is being concluded. log_shares: of a constrained sample, for each token the log of the share that the
+    constraint allowed (`Drawn.log_share`), and one more for the end token. top_logprobs: `Drawn.top` of each token,
+    where they are recorded.
     """
 
     index: int
@@ -53,6 +56,32 @@ class Trace:
     paused: bool = False
     following: Logits | None = None
     ending: Ending | None = None
+    log_shares: list[float] = field(default_factory=list)
+    top_logprobs: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+
+    def append(self, drawn: Drawn) -> None:
+        """Add a token; what ends the sample is none."""
+        self.tokens.append(drawn.token)
+        self.logprobs.append(drawn.logprob)
+        if drawn.top:
+            self.top_logprobs.append(drawn.top)
+
+    def inherit(self, parent: Trace) -> None:
+        """Begin with all that another sample has."""
+        self.inherited = len(parent.tokens)
+        self.tokens += parent.tokens
+        self.logprobs += parent.logprobs
+        self.log_shares += parent.log_shares
+        self.top_logprobs += parent.top_logprobs
+
+    def cut(self, length: int) -> None:
+        """Take back all tokens but the first ones."""
+        del self.tokens[length:], self.logprobs[length:], self.log_shares[length:], self.top_logprobs[length:]
+
+    @property
+    def log_weight(self) -> float:
+        """The log of its importance weight, as `Sample.log_weight`."""
+        return math.fsum(self.log_shares)
 
     @property
     def drawn(self) -> int:

@@ -222,4 +222,5 @@ def node_of(ended: Sample) -> Node:
         complete=ended.complete,
         score=ended.score,
         answer=ended.answer,
+        log_weight=ended.log_weight,
     )

@@ -19,7 +19,7 @@ from edgetts.server.forms import Chat, Completion, Form
 from edgetts.server.noting import Note
 from edgetts.server.refusing import Refusal, refusal_of
 from edgetts.server.replying import Head, dumped, reply
-from edgetts.server.sending import GoneError, send_json, unless_gone
+from edgetts.server.sending import GoneError, send_json, unless_gone, within
 from edgetts.server.serving import Serving
 from edgetts.types import Event, Finished, PlanMade, StepsTaken
 
@@ -73,7 +73,7 @@ class Answering:
                     if isinstance(event, Finished):
                         answer = event.answer
             except EdgettsError as error:
-                raise refusal_of(error) from error
+                raise refusal_of(error, ask.blamed(error)) from error
         assert answer is not None  # noqa: S101 - a stream ends with Finished
         self._count(answer, note)
         whole = await asyncio.to_thread(
@@ -90,8 +90,8 @@ class Answering:
         async def put(data: bytes, more: bool = True) -> None:
             message = {"type": "http.response.body", "body": data, "more_body": more}
             try:
-                await asyncio.wait_for(send(message), stall)
-            except asyncio.TimeoutError:
+                await within(stall, send(message))
+            except TimeoutError:
                 raise GoneError from None
 
         begun, waiting = False, []
@@ -114,7 +114,7 @@ class Answering:
                         await put(data)
                 waiting = []
         except (EdgettsError, Refusal) as error:
-            refusal = error if isinstance(error, Refusal) else refusal_of(error)
+            refusal = error if isinstance(error, Refusal) else refusal_of(error, ask.blamed(error))
             if not begun:
                 raise refusal from error
             note.error = refusal.message
@@ -130,14 +130,10 @@ class Answering:
 def chat(serving: Serving) -> Answering:
     """Return the endpoint of chats."""
     settings = serving.settings
-    return Answering(
-        serving, Chat(), lambda body: read_chat(body, serving.engine.model, serving.template, settings)
-    )
+    return Answering(serving, Chat(), lambda body: read_chat(body, serving.model(), settings))
 
 
 def completion(serving: Serving) -> Answering:
     """Return the endpoint of texts that are continued."""
     settings = serving.settings
-    return Answering(
-        serving, Completion(), lambda body: read_completion(body, serving.engine.model, settings)
-    )
+    return Answering(serving, Completion(), lambda body: read_completion(body, serving.model(), settings))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgetts.errors import EdgettsError, MissingExtra
 from edgetts.server import answering
-from edgetts.server.gate import check_host, check_key, check_origin, cors_headers
+from edgetts.server.gate import check_host, check_key, check_origin, check_size, cors_headers
 from edgetts.server.metrics import CONTENT_TYPE
 from edgetts.server.noting import LOG, Note
 from edgetts.server.openapi import describe
@@ -94,6 +94,7 @@ class App:
             await send(message)
 
         try:
+            check_size(scope, settings)
             check_host(headers, settings)
             check_origin(headers, settings)
             if (
@@ -162,7 +163,7 @@ class App:
         return 200, self.serving.metrics.write(self.serving.gauges())
 
     def _openapi(self, scope: Any) -> tuple[int, Any]:  # noqa: ARG002
-        return 200, describe(self.serving.settings)
+        return 200, describe(self.serving.settings, self.serving.name)
 
     def _models(self, scope: Any) -> tuple[int, Any]:  # noqa: ARG002
         return 200, {"object": "list", "data": [self._described(self.serving.engine.model)]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgetts.answering.asked import AskedNow
 from edgetts.budget import Budget
 from edgetts.chat import Message, RawText
-from edgetts.errors import EdgettsError, InvalidInput
+from edgetts.errors import EdgettsError, PromptTooLong
 from edgetts.selection.answers import AnswerFormat
 from edgetts.server.messages import messages_of
 from edgetts.server.refusing import Refusal, refusal_of
@@ -20,6 +20,7 @@ from edgetts.server.shape import check
 from edgetts.server.suffix import merged, split_model
 from edgetts.server.wanting import UNSUPPORTED, chat_schema, completion_schema
 from edgetts.structure import JsonObject, JsonSchema, Structure
+from edgetts.tokenizer import Tokenizer
 from edgetts.types import SamplingParams
 
 if TYPE_CHECKING:
@@ -31,9 +32,19 @@ if TYPE_CHECKING:
 _CHOOSING = ("strategy", "power", "target", "cost_of_pass", "task", "risk", "verifier")
 # Verifiers and settings of strategies that read files of the machine that they run on.
 _READS_FILES = ("tests", "schema")
+# What sentences about a constraint that cannot be compiled speak of.
+_OF_FORMS = ("schema", "pattern", "grammar", "expression")
 _FILE_SETTINGS = ("progress",)
-MOST_TOOLS = 12
-"""Tools that are shown to the model; of more, the likeliest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What requests are checked against. vocab: tokens there are; template: its chat template."""
+
+    name: str
+    vocab: int
+    template: str
+    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +67,18 @@ class Ask:
     user: str | None = None
     tools: ToolRequest | None = None
 
+    def blamed(self, error: EdgettsError) -> str | None:
+        """Return the field that the engine's error is about, as far as that can be told."""
+        if isinstance(error, PromptTooLong):
+            return "prompt" if isinstance(self.prompt, RawText) else "messages"
+        about_form = any(word in str(error).casefold() for word in _OF_FORMS)
+        if self.asked.get("constraint") is not None and about_form:
+            return "response_format" if self.tools is None else "tools"
+        return None
 
-def read_chat(body: Any, model: str, template: Callable[[], str], settings: Settings) -> Ask:
-    """Read the body of POST /v1/chat/completions. template: returns the model's chat template.
+
+def read_chat(body: Any, model: Model, settings: Settings) -> Ask:
+    """Read the body of POST /v1/chat/completions.
 
     Raises Refusal with the field that is wrong.
     """
@@ -72,10 +92,10 @@ def read_chat(body: Any, model: str, template: Callable[[], str], settings: Sett
     logprobs = alternatives if fields.get("logprobs") else None
     messages = messages_of(fields["messages"])
     ask = _ask(fields, model, messages, limit, logprobs, settings)
-    return _with_tools(replace(ask, asked=_formatted(ask.asked, fields)), fields, template)
+    return _with_tools(ask, fields, model)
 
 
-def read_completion(body: Any, model: str, settings: Settings) -> Ask:
+def read_completion(body: Any, model: Model, settings: Settings) -> Ask:
     """Read the body of POST /v1/completions. Raises Refusal with the field that is wrong."""
     fields = _checked(body, completion_schema(settings))
     prompt = fields["prompt"]
@@ -91,7 +111,7 @@ def _checked(body: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ask(
     fields: Mapping[str, Any],
-    model: str,
+    model: Model,
     prompt: RawText | tuple[Message, ...],
     limit: int | None,
     logprobs: int | None,
@@ -99,7 +119,7 @@ def _ask(
 ) -> Ask:
     if "stream_options" in fields and not fields.get("stream"):
         raise Refusal(400, "stream_options needs stream to be true.", param="stream_options")
-    own = merged(split_model(fields["model"], model), fields.get("edgetts", {}))
+    own = merged(split_model(fields["model"], model.name), fields.get("edgetts", {}))
     check(own, chat_schema(settings)["properties"]["edgetts"], "edgetts")
     budget = {name: value for name, value in own.get("budget", {}).items() if value is not None}
     n = int(fields.get("n", 1))
@@ -122,6 +142,10 @@ def _ask(
     copies = n > 1 and heat == 0
     if not selects:
         budget["samples"] = 1 if copies else n
+    if high := [token for token in fields.get("logit_bias", {}) if int(token) >= model.vocab]:
+        raise Refusal(
+            400, f"logit_bias names the token {high[0]}, but there are {model.vocab}.", param="logit_bias"
+        )
     seed = int(fields["seed"]) if "seed" in fields else secrets.randbits(31)
     asked: AskedNow = {
         "sampling": _sampling(fields, own, limit, logprobs, seed),
@@ -133,8 +157,9 @@ def _ask(
         "task": own.get("task"),
         "risk": own.get("risk"),
     }
+    limits: dict[str, Any] = {name: _narrow(name, value) for name, value in budget.items()}
     with _about("edgetts.budget"):
-        asked["budget"] = Budget(**{name: _narrow(name, value) for name, value in budget.items()})
+        asked["budget"] = Budget(**limits)
     with _about("edgetts.answer_format"):
         asked["answer_format"] = AnswerFormat.parse(own.get("answer_format", "auto" if selects else "none"))
     if "decode" in own:
@@ -158,14 +183,14 @@ def _sampling(
     fields: Mapping[str, Any], own: Mapping[str, Any], limit: int | None, logprobs: int | None, seed: int
 ) -> SamplingParams:
     stop = fields.get("stop", ())
-    given = {
+    given: dict[str, Any] = {
         name: float(fields[name])
         for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty")
         if name in fields
     }
     given |= {name: float(own[name]) for name in ("min_p", "repetition_penalty") if name in own}
     bias = fields.get("logit_bias", {})
-    more: dict[str, Any] = {"constraining": own["constraining"]} if "constraining" in own else {}
+    given |= {name: own[name] for name in ("constraining",) if name in own}
     with _about(None):
         return SamplingParams(
             seed=seed,
@@ -175,7 +200,6 @@ def _sampling(
             logit_bias=tuple(sorted((int(token), float(value)) for token, value in bias.items())),
             top_logprobs=int(logprobs or 0),
             **given,
-            **more,
         )
 
 
@@ -212,29 +236,48 @@ def _choose(asked: AskedNow, own: Mapping[str, Any]) -> None:
             asked["strategy"] = make_strategy(name, verifier)
 
 
-def _formatted(asked: AskedNow, fields: Mapping[str, Any]) -> AskedNow:
-    """Add what `response_format` keeps the answer to."""
+def _formatted(fields: Mapping[str, Any]) -> Structure | None:
+    """Return what `response_format` keeps the answer to."""
     form = fields.get("response_format", {"type": "text"})
-    structure: Structure | None = None
     if form["type"] == "json_object":
-        structure = JsonObject()
-    elif form["type"] == "json_schema":
-        structure = JsonSchema(form["json_schema"]["schema"])
-    made = asked.copy()
-    if structure is not None:
-        made["constraint"] = structure
-    return made
+        return JsonObject()
+    return JsonSchema(form["json_schema"]["schema"]) if form["type"] == "json_schema" else None
 
 
-def _with_tools(ask: Ask, fields: Mapping[str, Any], template: Callable[[], str]) -> Ask:
-    """Add the tools that the model may call."""
-    tools, choice = fields.get("tools", []), fields.get("tool_choice", "auto")
-    if not tools:
-        for name in ("tool_choice", "parallel_tool_calls"):
-            if name in fields and fields[name] != "none":
-                raise Refusal(400, f"{name} needs tools.", param=name)
-        return ask
-    raise NotImplementedError(choice, template, InvalidInput)
+def _with_tools(ask: Ask, fields: Mapping[str, Any], model: Model) -> Ask:
+    """Add what the answer is kept to, and the tools that the model may call."""
+    asked, structure = ask.asked.copy(), _formatted(fields)
+    given, choice = fields.get("tools", []), fields.get("tool_choice")
+    if given:
+        from edgetts.tools import ToolChoice, prepare
+        from edgetts.tools.tool import parse_tools
+
+        with _about("tools"):
+            known = parse_tools(given)
+        with _about("tool_choice"):
+            ToolChoice.parse(choice, known)
+        with _about("tools"):
+            request = prepare(
+                given,
+                choice,
+                model.template,
+                ask.prompt,  # type: ignore[arg-type]  # a chat's
+                parallel=fields.get("parallel_tool_calls", True),
+                tokenizer=model.tokenizer,
+            )
+        if structure is not None and request.constraint is not None:
+            raise Refusal(
+                400,
+                "An answer is either kept to a response_format or may call tools.",
+                param="response_format",
+            )
+        asked["constraint"], asked["tools"] = request.constraint or structure, request.tools
+        return replace(ask, prompt=request.messages, asked=asked, tools=request)
+    for name in ("tool_choice", "parallel_tool_calls"):
+        if name in fields and fields[name] != "none":
+            raise Refusal(400, f"{name} needs tools.", param=name)
+    asked["constraint"] = structure
+    return replace(ask, asked=asked)
 
 
 def _narrow(name: str, value: float) -> float | int:

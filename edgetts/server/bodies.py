@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from edgetts.server.refusing import Refusal
+from edgetts.server.sending import within
 from edgetts.server.settings import Settings
 
 _LONGEST_NUMBER = 40
@@ -34,30 +34,28 @@ async def read_body(scope: Mapping[str, Any], receive: Any, settings: Settings) 
             await _drain(receive)
         raise large
     parts: list[bytes] = []
-    size = 0
+    size, more = 0, True
 
     async def read() -> None:
-        nonlocal size
-        more = True
-        while more:
+        nonlocal size, more
+        while more and size <= settings.body_bytes:
             message = await receive()
             if message["type"] != "http.request":
                 raise Refusal(400, "The body did not come whole.")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > settings.body_bytes:
-                return
             more = message.get("more_body", False)
 
     try:
-        await asyncio.wait_for(read(), settings.body_seconds)
-    except asyncio.TimeoutError:
+        await within(settings.body_seconds, read())
+    except TimeoutError:
         raise Refusal(
             408, f"The body did not come within {settings.body_seconds:g} s.", headers={"connection": "close"}
         ) from None
     if size > settings.body_bytes:
         parts.clear()
-        await _drain(receive)
+        if more:
+            await _drain(receive)
         raise large
     return b"".join(parts)
 
@@ -72,8 +70,8 @@ async def _drain(receive: Any) -> None:
                 return
 
     try:
-        await asyncio.wait_for(drop(), _DRAIN_SECONDS)
-    except asyncio.TimeoutError:
+        await within(_DRAIN_SECONDS, drop())
+    except TimeoutError:
         return
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgetts.server.asking import Ask
 from edgetts.server.forms import Form, Json
-from edgetts.server.replying import Head, Shown, logprobs, own, shown, streams, usage
+from edgetts.server.replying import Head, Shown, called, logprobs, own, shown, streams, usage
 from edgetts.tokenizer import Tokenizer
+from edgetts.tools.reading import CallBegun, TextSaid
 from edgetts.types import Event, Finished, PlanMade, SampleDone, TextDelta
 
 if TYPE_CHECKING:
-    from edgetts.tools import CallReader
+    from edgetts.tools import CallReader, Piece
 
 
 class Chunks:
@@ -65,13 +66,25 @@ class Chunks:
             return
         if index not in self._readers:
             self._readers[index] = self._ask.tools.reader()
-        yield from self._read(index, self._readers[index].push(text))
+        yield from self._told(index, self._readers[index].push(text))
 
-    def _read(self, index: int, pieces: object) -> Iterator[Json]:
-        raise NotImplementedError
+    def _told(self, index: int, pieces: Sequence[Piece]) -> Iterator[Json]:
+        """Yield the chunks of what a reader of calls told."""
+        for piece in pieces:
+            if isinstance(piece, TextSaid):
+                yield self._chunk(self._form.delta(index, piece.text))
+            elif isinstance(piece, CallBegun):
+                self._called.add(index)
+                call = {"index": piece.index, **called(piece.id, piece.name, "")}
+                yield self._chunk(self._form.calling(index, call))
+            else:
+                more = {"index": piece.index, "function": {"arguments": piece.text}}
+                yield self._chunk(self._form.calling(index, more))
 
     def _closing(self, index: int, one: Shown, last: Json | None = None) -> Iterator[Json]:
         self._open.discard(index)
+        if index in self._readers:
+            yield from self._told(index, self._readers[index].flush(cut=one.finish == "length"))
         finish = "tool_calls" if index in self._called and one.finish == "stop" else one.finish
         told = logprobs(self._ask, one, self._form, self._tokenizer)
         yield self._chunk(self._form.closing(index, finish, told)) | (last or {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from edgetts.server.refusing import Refusal
@@ -13,6 +14,18 @@ from edgetts.server.settings import Settings
 _OPEN = ("/health",)
 """Paths that need no key: they say nothing but whether the server is there."""
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
+
+
+def check_size(scope: Mapping[str, Any], settings: Settings) -> None:
+    """Refuse, with 431, a head that is too large; h11 measures it only where it comes in pieces."""
+    size = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if size > settings.header_bytes:
+        raise Refusal(
+            431,
+            f"The request's head is larger than {settings.header_bytes} bytes.",
+            headers={"connection": "close"},
+        )
 
 
 def check_host(headers: Mapping[bytes, bytes], settings: Settings) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
-from typing import Any
+from typing import Any, get_args
 
+from edgetts.selection.answers.format import FormatName
+from edgetts.selection.strategies import strategy_names
 from edgetts.server.settings import Settings
 from edgetts.server.wanting import chat_schema, completion_schema
 
 Json = dict[str, Any]
+_SPECIAL, _ESCAPED = re.compile(r"([\\^$.|?*+()\[\]{}/])"), r"\\\1"
 
 _TEXT, _NUMBER, _COUNT = {"type": "string"}, {"type": "number"}, {"type": "integer", "minimum": 0}
 _MAYBE_TEXT, _MAYBE_NUMBER = {"type": ["string", "null"]}, {"type": ["number", "null"]}
@@ -54,7 +58,7 @@ _OWN = _object(
     tools=_TEXT,
 )
 _FINISH = {"enum": ["stop", "length", "tool_calls"]}
-_HEAD = {
+_HEAD: Json = {
     "id": _TEXT,
     "created": _COUNT,
     "model": _TEXT,
@@ -119,11 +123,17 @@ _REFUSALS = {
 }
 
 
-def describe(settings: Settings) -> Json:
-    """Return the document."""
+def describe(settings: Settings, model: str | None = None) -> Json:
+    """Return the document. model: the one that is served, where it is loaded."""
+    chat, completion = chat_schema(settings), completion_schema(settings)
+    for schema in (chat, completion):
+        for name, pattern in _patterns().items():
+            schema["properties"]["edgetts"]["properties"][name]["pattern"] = pattern
+        if model is not None:
+            schema["properties"]["model"]["pattern"] = f"^{_SPECIAL.sub(_ESCAPED, model)}(:.+)?$"
     body = {
-        "/v1/chat/completions": ("chat", "Answer the last message of a chat.", chat_schema(settings), _CHAT),
-        "/v1/completions": ("complete", "Continue a text.", completion_schema(settings), _COMPLETION),
+        "/v1/chat/completions": ("chat", "Answer the last message of a chat.", chat, _CHAT),
+        "/v1/completions": ("complete", "Continue a text.", completion, _COMPLETION),
     }
     paths: Json = {
         "/health": {
@@ -159,7 +169,7 @@ def describe(settings: Settings) -> Json:
                         "description": "The answer; with `stream`, chunks of it as server-sent events.",
                         "content": {
                             "application/json": {"schema": answer},
-                            "text/event-stream": {"schema": {"type": "string"}},
+                            "text/event-stream": {},
                         },
                     },
                     **_refusals(tuple(_REFUSALS), settings),
@@ -180,6 +190,16 @@ def describe(settings: Settings) -> Json:
         document["security"] = [{"key": []}]
         paths["/health"]["get"]["security"] = []
     return document
+
+
+def _patterns() -> dict[str, str]:
+    """Return the forms of fields whose names are checked where they are known, with hints for misspelt ones."""
+    strategies = "|".join(name.replace("_", "[-_]") for name in strategy_names() if name != "independent")
+    return {
+        "strategy": f"^({strategies})(:.*)?$",
+        "verifier": r"^(arithmetic|examples|program|regex:.+)(\+(arithmetic|examples|program|regex:.+))*$",
+        "answer_format": f"^({'|'.join(get_args(FormatName))})(:.+)?$",
+    }
 
 
 def _get(

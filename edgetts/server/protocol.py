@@ -13,6 +13,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from edgetts.server.refusing import Refusal
 from edgetts.server.settings import Settings
 
+_LINGER = 0.5
+"""Seconds in which the other side may read why it was refused."""
+
 
 def protocol_for(settings: Settings) -> type[H11Protocol]:
     """Return the protocol's class for one server."""
@@ -26,6 +29,8 @@ def protocol_for(settings: Settings) -> type[H11Protocol]:
 class _GuardedProtocol(H11Protocol):
     limits: Settings
     _clock: asyncio.TimerHandle | None = None
+    _deaf = False
+    """Whether it was refused, and what still comes is dropped until the other side has read why."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -37,6 +42,8 @@ class _GuardedProtocol(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
         super().data_received(data)
         # Idle, for h11, until a whole head has come; uvicorn's own timer runs while there is not a byte of one.
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
@@ -70,7 +77,7 @@ class _GuardedProtocol(H11Protocol):
     def _say_no(self, refusal: Refusal) -> None:
         """Answer, if an answer has not begun, and close."""
         self._stop_waiting()
-        if self.transport.is_closing():
+        if self._deaf or self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
             # Its application learns of it when it next waits for the client.
@@ -90,4 +97,8 @@ class _GuardedProtocol(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        # Closed at once, with more on its way, the other side would be reset before it could read.
+        self._deaf = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER, self.transport.close)

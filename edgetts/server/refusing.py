@@ -52,7 +52,7 @@ def refusal_of(error: EdgettsError, param: str | None = None) -> Refusal:
     """Return what a client is told of one of our errors. param: the field that it was about, where that is known."""
     message = str(error)
     if isinstance(error, PromptTooLong):
-        return Refusal(400, message, param=param or "messages", code="context_length_exceeded")
+        return Refusal(400, message, param=param, code="context_length_exceeded")
     if isinstance(error, (InvalidInput, Unsupported)):
         return Refusal(400, message, param=param)
     if isinstance(error, Busy):

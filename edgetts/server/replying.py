@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgetts.server.asking import Ask
 from edgetts.server.forms import Form, Json, tokens_of
 from edgetts.tokenizer import Tokenizer
 from edgetts.types import Answer, Plan, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgetts.chat import ToolCall
 
 _PLAN = (
     "runtime",
@@ -78,14 +83,23 @@ def reply(ask: Ask, answer: Answer, form: Form, head: Head, tokenizer: Tokenizer
     """Return the whole answer."""
     choices = []
     for index, one in enumerate(shown(ask, answer)):
-        text, calls = (one.text, []) if ask.tools is None else ask.tools.read(one.text)
+        text = one.text
+        calls: Sequence[ToolCall] = ()
+        if ask.tools is not None:
+            text, calls = ask.tools.read(one.text, cut=one.finish == "length")
         finish = "tool_calls" if calls and one.finish == "stop" else one.finish
-        choices.append(form.choice(index, text, calls, finish, logprobs(ask, one, form, tokenizer)))
+        written = [called(call.id, call.name, call.arguments) for call in calls]
+        choices.append(form.choice(index, text, written, finish, logprobs(ask, one, form, tokenizer)))
     return head.write(form.whole) | {
         "choices": choices,
         "usage": usage(ask, answer),
         "edgetts": own(ask, answer),
     }
+
+
+def called(id_: str, name: str, arguments: str) -> Json:
+    """Return a call of a tool."""
+    return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def logprobs(ask: Ask, one: Shown, form: Form, tokenizer: Tokenizer) -> Json | None:

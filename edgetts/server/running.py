@@ -134,9 +134,9 @@ def _opened(settings: Settings) -> Iterator[socket.socket]:
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listening = socket.socket(family, kind, proto)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise InvalidInput(
-            f"{settings.host!r} is no address of this machine: {error.strerror or error}."
+            f"{settings.host!r} is no address of this machine.", hint=f"The system says: {error}."
         ) from error
     with listening:
         try:

@@ -24,6 +24,21 @@ async def send_json(send: Any, status: int, body: bytes, headers: Mapping[str, s
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+async def within(seconds: float, work: Coroutine[Any, Any, _Value]) -> _Value:
+    """Do the work, or raise TimeoutError once the seconds are over.
+
+    As `asyncio.wait_for`, which up to Python 3.11 forgets that its task was cancelled where the work is done just then.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if not done:
+            raise TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
+
+
 async def unless_gone(receive: Any, work: Coroutine[Any, Any, _Value]) -> _Value:
     """Do the work, but cancel it once the client has disconnected, and raise GoneError then.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgetts.chat import ChatTemplate
 from edgetts.decoding.session import Cancellation
 from edgetts.errors import EdgettsError, RuntimeFailure
+from edgetts.server.asking import Model
 from edgetts.server.metrics import Metrics
 from edgetts.server.refusing import RETRY_SECONDS, Refusal
 from edgetts.server.settings import Settings
@@ -40,7 +41,7 @@ class Serving:
         self._live: set[Cancellation] = set()
         self._stopping = False
         self._failure: EdgettsError | None = None
-        self._template: str | None = None
+        self._model: Model | None = None
         if isinstance(engine, Loaded):
             self._engine: Engine | None = engine
             self._load: Callable[[], Engine] | None = None
@@ -97,11 +98,18 @@ class Serving:
             raise Refusal(503, told.get(state, "There is no model."), code=state, headers=retry)
         return engine
 
-    def template(self) -> str:
-        """Return the chat template that the model's prompts are made with."""
-        if self._template is None:
-            self._template = ChatTemplate.for_tokenizer(self.engine.tokenizer).source
-        return self._template
+    @property
+    def name(self) -> str | None:
+        """The model's name, once it is loaded."""
+        return None if self._engine is None else self._engine.model
+
+    def model(self) -> Model:
+        """Return what requests are checked against."""
+        if self._model is None:
+            engine = self.engine
+            template = ChatTemplate.for_tokenizer(engine.tokenizer).source
+            self._model = Model(engine.model, engine.session.info.vocab, template, engine.tokenizer)
+        return self._model
 
     def gauges(self) -> dict[str, tuple[str, Callable[[], float | None]]]:
         """Return what is looked at when somebody asks for the metrics: name to what it is, and what it is now."""

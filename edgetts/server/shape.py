@@ -156,8 +156,10 @@ def _check_object(value: dict[str, Any], schema: Schema, path: str, reasons: Map
             )
         elif isinstance(others, Mapping):
             check(item, others, where[:200])
-        if "propertyNames" in schema:
-            check(name, schema["propertyNames"], f"the name {name[:60]!r} in {path}")
+        if "propertyNames" in schema and re.search(schema["propertyNames"]["pattern"], name) is None:
+            raise _wrong(
+                path, f"has the name {name[:60]!r}, but names must match {schema['propertyNames']['pattern']}"
+            )
     for name in schema.get("required", ()):
         if name not in value:
             where = f"{path}.{name}" if path else name

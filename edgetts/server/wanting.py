@@ -178,10 +178,15 @@ def _message() -> Json:
         tool_calls=_or_null({"type": "array", "minItems": 1, "maxItems": 128, "items": _CALL}),
         **dict.fromkeys(("refusal", "audio", "function_call", "annotations", "reasoning_content"), nothing),
     )
+    user = _object(
+        ("role", "content"),
+        role={"const": "user"},
+        content={"anyOf": [{"type": "string", "minLength": 1, "maxLength": _TEXT}, _PARTS]},
+    )
     tool = role(
         "tool", ("content", "tool_call_id"), tool_call_id={"type": "string", "minLength": 1, "maxLength": 200}
     )
-    return {"anyOf": [role("system"), role("developer"), role("user"), assistant, tool]}
+    return {"anyOf": [role("system"), role("developer"), user, assistant, tool]}
 
 
 _FORMAT = {

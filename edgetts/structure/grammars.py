@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 from edgetts.errors import InvalidInput
+from edgetts.structure.patterns import LONGEST as LONGEST_PATTERN
 from edgetts.structure.patterns import check_pattern
 from edgetts.structure.schemas import LONGEST as LONGEST_SCHEMA
 from edgetts.structure.schemas import check_schema
@@ -42,7 +43,7 @@ def regex_grammar(pattern: str) -> str:
     """Return the grammar of a regular expression. Raises InvalidInput for one that is not to be compiled."""
     from llguidance import LLMatcher
 
-    _check_text(pattern, "The regular expression")
+    _check_text(pattern, "The regular expression", LONGEST_PATTERN)
     check_pattern(pattern, "The regular expression")
     written: dict[str, Any] = json.loads(LLMatcher.grammar_from_regex(pattern))
     return _ALL_SPELLINGS + str(written["grammars"][0]["lark_grammar"])
@@ -53,11 +54,7 @@ def lark_grammar(text: str, end_texts: Collection[str]) -> str:
 
     end_texts: the model's end tokens, which may come where the text may end and nowhere else. Raises InvalidInput.
     """
-    _check_text(text, "The grammar")
-    if len(text) > LONGEST:
-        raise InvalidInput(
-            f"The grammar has {len(text)} characters, but {LONGEST} is the most.", hint="Write a shorter one."
-        )
+    _check_text(text, "The grammar", LONGEST)
     written, at, pieces, schemas = [_ALL_SPELLINGS], 0, 0, 0
     while found := _TOKEN.search(text, at):
         written.append(text[at : found.end()])
@@ -83,9 +80,13 @@ def lark_grammar(text: str, end_texts: Collection[str]) -> str:
     return "".join([*written, text[at:]])
 
 
-def _check_text(text: object, what: str) -> None:
+def _check_text(text: object, what: str, longest: int) -> None:
     if not isinstance(text, str):
         raise InvalidInput(f"{what} is a text, not {type(text).__name__}.")
+    if len(text) > longest:
+        raise InvalidInput(
+            f"{what} has {len(text)} characters, but {longest} is the most.", hint="Write a shorter one."
+        )
     if any("\ud800" <= character <= "\udfff" for character in text) or "\0" in text:
         raise InvalidInput(f"{what} is not valid Unicode text.")
 

@@ -83,15 +83,13 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "format": (lambda value: isinstance(value, str) and value in FORMATS, f"one of {', '.join(FORMATS)}"),
     "required": (_names, "a list of different names"),
     "multipleOf": (lambda value: _bound(value) and value > 0, f"{_BOUNDED}, greater than 0"),
-    **{name: (_schemas, _SOME_SCHEMAS) for name in LISTS},
-    **{name: (_schema_map, _BY_NAME) for name in MAPS},
-    **{
-        name: (_bound, _BOUNDED) for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-    },
-    **{
-        name: (_count, _COUNTED)
-        for name in ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
-    },
+    **dict.fromkeys(LISTS, (_schemas, _SOME_SCHEMAS)),
+    **dict.fromkeys(MAPS, (_schema_map, _BY_NAME)),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), (_bound, _BOUNDED)),
+    **dict.fromkeys(
+        ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"),
+        (_count, _COUNTED),
+    ),
 }
 """Keywords that are kept to, each with a check of its value and what that has to be."""
 

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetts.errors import InvalidInput, RuntimeFailure
+from edgetts.structure.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Alphabet:
-    """The tokens of a model as its masks need them: `vocab` is the width of its logits."""
-
-    vocab: int
-    end_tokens: frozenset[int]
 
 
 class GrammarMatcher:
@@ -32,9 +24,9 @@ class GrammarMatcher:
     too large for its limits, never silently.
     """
 
-    def __init__(self, parser: LLMatcher, alphabet: Alphabet, *, ended: bool = False) -> None:
+    def __init__(self, parser: LLMatcher, vocabulary: Vocabulary, *, ended: bool = False) -> None:
         self._parser = parser
-        self._alphabet = alphabet
+        self._vocabulary = vocabulary
         self._ended = ended
         self._mask: Mask | None = None
 
@@ -52,13 +44,13 @@ class GrammarMatcher:
 
     def allows(self, token: int) -> bool:
         """Whether a token may come next."""
-        if self._ended or not 0 <= token < self._alphabet.vocab:
+        if self._ended or not 0 <= token < self._vocabulary.vocab:
             return False
         if self._mask is not None:
             return bool(self._mask[token])
-        if token in self._alphabet.end_tokens:
+        if token in self._vocabulary.end_tokens:
             return self.may_end
-        return self._parser.validate_tokens([token]) == 1
+        return self._valid([token]) == 1
 
     def prefix(self, tokens: Sequence[int]) -> int:
         """Return how many of the first tokens may come next, one after the other."""
@@ -66,11 +58,11 @@ class GrammarMatcher:
             return 0
         inner = list(tokens)
         for place, token in enumerate(inner):
-            if token in self._alphabet.end_tokens or not 0 <= token < self._alphabet.vocab:
+            if token in self._vocabulary.end_tokens or not 0 <= token < self._vocabulary.vocab:
                 inner = inner[:place]
                 break
-        most = self._parser.validate_tokens(inner) if inner else 0
-        if most < len(inner) or most == len(tokens) or tokens[most] not in self._alphabet.end_tokens:
+        most = self._valid(inner) if inner else 0
+        if most < len(inner) or most == len(tokens) or tokens[most] not in self._vocabulary.end_tokens:
             return most
         further = self.copy()
         for token in inner:
@@ -80,29 +72,40 @@ class GrammarMatcher:
     def take(self, token: int) -> None:
         """Move on by a token that may come next."""
         if not self.allows(token):
-            self._check()
             raise InvalidInput(f"The token {token} may not come next.")
         self._mask = None
-        if token in self._alphabet.end_tokens:
+        if token in self._vocabulary.end_tokens:
             self._ended = True
         elif not self._parser.consume_token(token):
             self._check()
 
+    def take_spelt(self, tokens: Sequence[int]) -> None:
+        """Move on by tokens that only the parser has, which spell what may come next; perhaps none."""
+        self._mask = None
+        if tokens and self._parser.try_consume_tokens(list(tokens)) < len(tokens):
+            self._check()
+            raise InvalidInput("The text may not go on like this.")
+
     def copy(self) -> GrammarMatcher:
         """Return a matcher that stands at the same place and moves by itself."""
-        other = GrammarMatcher(self._parser.deep_copy(), self._alphabet, ended=self._ended)
+        other = GrammarMatcher(self._parser.deep_copy(), self._vocabulary, ended=self._ended)
         other._mask = self._mask
         return other
 
+    def _valid(self, tokens: list[int]) -> int:
+        valid = self._parser.validate_tokens(tokens)
+        self._check()
+        return valid
+
     def _computed(self) -> Mask:
-        alphabet = self._alphabet
+        vocabulary = self._vocabulary
         if self._ended:
-            return np.zeros(alphabet.vocab, np.bool_)
+            return np.zeros(vocabulary.vocab, np.bool_)
         bits = np.frombuffer(self._parser.compute_bitmask(), np.uint8)
         self._check()
-        mask = np.unpackbits(bits, count=alphabet.vocab, bitorder="little").view(np.bool_)
+        mask = np.unpackbits(bits, count=vocabulary.vocab, bitorder="little").view(np.bool_)
         # A grammar may name ids, but what ends a sample comes where the text may end.
-        mask[list(alphabet.end_tokens)] = self.may_end
+        mask[list(vocabulary.end_tokens)] = self.may_end
         if not mask.any():
             raise RuntimeFailure("Nothing may follow here, and the text may not end either.")
         return mask

@@ -12,9 +12,10 @@ LARGEST = 10_000
 """Pieces that one pattern may stand for once its repetitions are written out: (a{100}){100} is just that."""
 
 _PIECE = re.compile(
-    r"\\[pPux]\{[^}]*\}|\\.|\[(?:\\.|\[[^\]]*\]|[^\]\\])(?:\\.|\[:[^\]]*:\]|[^\]\\])*\]|\(\?[^:)(]*[:>]?|.", re.S
+    r"\\[pPux]\{[^}]*\}|\\.|\[(?:\\.|\[[^\]]*\]|[^\]\\])(?:\\.|\[:[^\]]*:\]|[^\]\\])*\]|\(\?[^:)(]*[:>]?|.",
+    re.S,
 )
-_COUNT = re.compile(r"\{(\d*)(?:(,)(\d*))?\}")
+_COUNT = re.compile(r"\{(\d+),?(\d*)\}")
 
 
 def check_pattern(pattern: str, where: str) -> int:
@@ -40,9 +41,9 @@ def _written_out(pattern: str) -> int:
     open_groups, total, last, at = [], 0, 0, 0
     while at < len(pattern):
         count = _COUNT.match(pattern, at)
-        if count and count.group() != "{}" and last:
-            low, comma, high = count.groups()
-            times = max(int(low or 0), int(high or 0), 1) if len(count.group()) < 32 else LARGEST + 1
+        if count and last:
+            low, high = count.groups()
+            times = max(int(low), int(high or 0), 1) if len(count.group()) < 32 else LARGEST + 1
             total += last * (times - 1)
             last *= times
             at = count.end()

@@ -40,13 +40,15 @@ def check_schema(schema: object) -> str:
     """Return a schema as JSON. Raises InvalidInput with the place and the name of what is wrong."""
     if isinstance(schema, bool) or not isinstance(schema, Mapping):
         raise InvalidInput(
-            f"A JSON schema is an object, not {type(schema).__name__}.", hint='For example {"type": "object"}.'
+            f"A JSON schema is an object, not {type(schema).__name__}.",
+            hint='For example {"type": "object"}.',
         )
     _check_json(schema)
-    text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(schema, ensure_ascii=False, allow_nan=False, default=dict)  # any mapping
     if len(text) > LONGEST:
         raise InvalidInput(
-            f"The JSON schema has {len(text)} characters, but {LONGEST} is the most.", hint="Ask for less at once."
+            f"The JSON schema has {len(text)} characters, but {LONGEST} is the most.",
+            hint="Ask for less at once.",
         )
     try:
         text.encode()
@@ -85,7 +87,9 @@ def _check_json(schema: Mapping[str, Any]) -> None:
         elif isinstance(value, float) and not math.isfinite(value):
             raise InvalidInput("The JSON schema has a number that JSON does not have.", hint="Leave it out.")
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
-            raise InvalidInput("The JSON schema has a whole number of more than 64 bits.", hint="Leave it out.")
+            raise InvalidInput(
+                "The JSON schema has a whole number of more than 64 bits.", hint="Leave it out."
+            )
         elif value is not None and not isinstance(value, str | int | float):
             raise InvalidInput(f"The JSON schema has a value that is not JSON: {type(value).__name__}.")
 
@@ -110,7 +114,7 @@ def _escaped(name: str) -> str:
 
 def target(reference: str) -> str:
     """Return the place that a reference names, spelt as `Nodes` does."""
-    return unquote(reference).rstrip("/") if reference != "#/" else reference
+    return unquote(reference)
 
 
 def _found(schema: Any) -> Nodes:
@@ -121,7 +125,8 @@ def _found(schema: Any) -> Nodes:
         nodes[place] = node
         if len(nodes) > _MOST_SCHEMAS:
             raise InvalidInput(
-                f"The JSON schema has more than {_MOST_SCHEMAS} schemas within it.", hint="Ask for less at once."
+                f"The JSON schema has more than {_MOST_SCHEMAS} schemas within it.",
+                hint="Ask for less at once.",
             )
         rest += children(place, node)
     return nodes
@@ -146,7 +151,8 @@ def _check_keywords(node: dict[str, Any], place: str) -> None:
             )
         elif keyword == "$id" and place != "#":
             raise InvalidInput(
-                f"The JSON schema has '$id' at {place}, but only the whole may have one.", hint="Leave it out."
+                f"The JSON schema has '$id' at {place}, but only the whole may have one.",
+                hint="Leave it out.",
             )
     if "prefixItems" in node and isinstance(node.get("items"), list):
         raise InvalidInput(f"In the JSON schema, 'items' at {place} must be a schema beside 'prefixItems'.")
@@ -198,7 +204,8 @@ def _check_sizes(nodes: Nodes) -> None:
             continue
         if len(node.get("properties", ())) > _MOST_PROPERTIES:
             raise InvalidInput(
-                f"The JSON schema has more than {_MOST_PROPERTIES} properties at {place}.", hint="Ask for less at once."
+                f"The JSON schema has more than {_MOST_PROPERTIES} properties at {place}.",
+                hint="Ask for less at once.",
             )
         listed = [*node.get("enum", ()), *([node["const"]] if "const" in node else [])]
         values += len(listed)

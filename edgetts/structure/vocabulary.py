@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from edgetts.tokenizer import Tokenizer
 
-# llguidance answers `b"\xff..."` for control tokens: the byte is in no text.
 _BYTES = 256
 
 
@@ -30,9 +29,17 @@ class Vocabulary:
         self.vocab = vocab
         self.end_tokens = frozenset(ends)
         self.writes = [tokenizer.token_bytes(token) for token in range(vocab)]
-        self.controls = frozenset(token for token in range(vocab) if tokenizer.is_control(token)) | self.end_tokens
+        self.controls = (
+            frozenset(token for token in range(vocab) if tokenizer.is_control(token)) | self.end_tokens
+        )
         self.end_texts = {self.writes[token].decode(errors="replace") for token in ends}
-        self._encode = tokenizer
+        self.lone_spaces = frozenset(token for token, written in enumerate(self.writes) if written == b" ")
+        self.strips_space = tokenizer.strips_first_space
+        """Whether a space that a text begins with is not part of it, as SentencePiece has it."""
+
+    def spell(self, data: bytes) -> list[int]:
+        """Return tokens that write these bytes, for what `build` made."""
+        return [self.vocab + byte for byte in data]
 
     def build(self, writes: Sequence[bytes] | None = None) -> LLTokenizer:
         """Return llguidance's object. writes: what the tokens write, where that is not what they write elsewhere."""
@@ -52,8 +59,7 @@ class _Source:
         self.bos_token_id = None
         self.tokens = [*writes, *(bytes([byte]) for byte in range(_BYTES))]
         self.special_token_ids = sorted(vocabulary.controls)
-        self._first = len(writes)
+        self._spell = vocabulary.spell
 
     def __call__(self, text: bytes | str) -> list[int]:
-        data = text.encode() if isinstance(text, str) else text
-        return [self._first + byte for byte in data]
+        return self._spell(text.encode() if isinstance(text, str) else text)

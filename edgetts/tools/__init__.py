@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgetts.chat import ToolCall
-from edgetts.tools.asking import ToolRequest, prepare
+from edgetts.tools.asking import ToolRequest, prepare, prepare_for
 from edgetts.tools.grammar import call_structure
 from edgetts.tools.reading import ArgumentsSaid, CallBegun, CallReader, Piece, TextSaid, read_calls
 from edgetts.tools.shortlist import MOST, shortlist
@@ -28,6 +28,7 @@ __all__ = [
     "call_structure",
     "find_style",
     "prepare",
+    "prepare_for",
     "read_calls",
     "shortlist",
 ]

@@ -13,8 +13,8 @@ from edgetts.near_miss import near_miss
 
 MOST_TOOLS = 128
 """As OpenAI's own limit."""
-_LARGEST = 256 * 1024
-"""Characters of all tools' JSON; each is compiled to a grammar."""
+_LARGEST = 96_000
+"""Characters of all tools' JSON. A grammar is made of them, which may have 100,000, and a prompt of some 25,000 tokens."""
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 _FIELDS = ("name", "description", "parameters", "strict")
@@ -54,14 +54,18 @@ class ToolChoice:
             return cls("none" if choice == "none" else "required" if choice == "required" else "auto")
         function = choice.get("function") if isinstance(choice, Mapping) else None
         name = function.get("name") if isinstance(function, Mapping) else None
-        if not isinstance(name, str) or (isinstance(choice, Mapping) and choice.get("type", "function") != "function"):
+        if not isinstance(name, str) or (
+            isinstance(choice, Mapping) and choice.get("type", "function") != "function"
+        ):
             raise InvalidInput(
                 "The tool choice is neither auto, none, required nor a function.",
                 hint='A function is named so: {"type": "function", "function": {"name": "..."}}.',
             )
         names = [tool.name for tool in tools]
         if name not in names:
-            raise InvalidInput(f"The tool choice {name[:64]!r} is none of the tools.", hint=near_miss(name, names))
+            raise InvalidInput(
+                f"The tool choice {name[:64]!r} is none of the tools.", hint=near_miss(name, names)
+            )
         return cls("required", name)
 
 
@@ -91,13 +95,16 @@ def _check_size(given: Sequence[Mapping[str, Any]]) -> None:
         raise InvalidInput("The tools are not what JSON can hold, or nested too deeply.") from error
     if size > _LARGEST:
         raise InvalidInput(
-            f"The tools have {size} characters as JSON, but {_LARGEST} are the most.", hint="Describe them in fewer words."
+            f"The tools have {size} characters as JSON, but {_LARGEST} are the most.",
+            hint="Describe them in fewer words.",
         )
 
 
 def _tool(given: object, where: str) -> Tool:
     if not isinstance(given, Mapping) or given.get("type") != "function":
-        raise InvalidInput(f"{where} is not of the type function.", hint="Other types of tools are not known.")
+        raise InvalidInput(
+            f"{where} is not of the type function.", hint="Other types of tools are not known."
+        )
     function = given.get("function")
     if not isinstance(function, Mapping):
         raise InvalidInput(f"{where} has no function.", hint='Write {"type": "function", "function": {...}}.')
@@ -120,5 +127,7 @@ def _parameters(given: object, where: str) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         raise InvalidInput(f"{where} has parameters that are no JSON Schema.", hint="Write an object.")
     if given.get("type", "object") != "object":
-        raise InvalidInput(f"{where} has parameters of another type than object.", hint='Write "type": "object".')
+        raise InvalidInput(
+            f"{where} has parameters of another type than object.", hint='Write "type": "object".'
+        )
     return {"type": "object", **given}

@@ -174,8 +174,9 @@ def sure_sentence(answer: Answer) -> str:
         return ""
     parts = [f"chosen among {len(answer.samples)} samples by {answer.plan.strategy}"]
     if answer.answer is not None:
-        same = sum(sample.answer == answer.answer for sample in answer.samples)
-        parts.append(f"{same} of them answer {' '.join(answer.answer.split())[:60]}")
+        found = [sample.answer for sample in answer.samples if sample.answer is not None]
+        same = found.count(answer.answer)
+        parts.append(f"{same} of {len(found)} answers found are {' '.join(answer.answer.split())[:60]}")
     if answer.confidence is not None:
         parts.append(f"confidence {answer.confidence:.2f} by {answer.confidence_source}")
     return "; ".join(parts)
@@ -192,5 +193,10 @@ def end_sentence(answer: Answer) -> str:
     reasons = {sample.finish_reason for sample in answer.samples if sample.text == answer.text}
     if reasons & {"end", "stop"}:
         return ""
-    told = {"deadline": "by the deadline", "budget": "by the budget", "length": "at its greatest length"}
-    return next((f"cut off {how}" for reason, how in told.items() if reason in reasons), "")
+    told = {
+        "deadline": "by the deadline",
+        "tokens": "by the budget of tokens",
+        "joules": "by the budget of joules",
+    }
+    cut = told.get(answer.stop_reason, "at its greatest length")
+    return f"cut off {cut}" if reasons & {"deadline", "budget", "length"} else ""

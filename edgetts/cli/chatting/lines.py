@@ -105,6 +105,7 @@ def typed_line(prompt: str) -> str | None:
     try:
         return input(prompt)
     except EOFError:
+        click.echo(err=True)  # what follows in the terminal begins a line of its own
         return None
     except UnicodeDecodeError as error:
         raise InvalidInput("What was typed is not UTF-8 text.") from error

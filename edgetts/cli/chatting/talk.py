@@ -12,6 +12,7 @@ from edgetts.cli.shared.interrupting import interrupts
 from edgetts.errors import PromptTooLong, StorageError
 
 if TYPE_CHECKING:
+    from edgetts.answering.asked import AskedNow
     from edgetts.cli.chatting.display import Display
     from edgetts.cli.chatting.settings import Settings
     from edgetts.conversation import Conversation
@@ -46,10 +47,11 @@ class Talk:
         from edgetts.types import Finished
 
         cancel = Cancellation()
+        asked: AskedNow = {**self.settings.asked(), "cancel": cancel}
         answer = None
         with interrupts(cancel):
             try:
-                for event in self.conversation.say(text, **self.settings.asked(), cancel=cancel):
+                for event in self.conversation.say(text, **asked):
                     if isinstance(event, Finished):
                         answer = event.answer
                     else:

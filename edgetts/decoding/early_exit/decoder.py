@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from edgetts.decoding.alone import Situation
+from edgetts.decoding.constraint import Matcher
 from edgetts.decoding.early_exit.criteria import Arrival, Criterion
 from edgetts.decoding.early_exit.head import ExitHead, first_probability
 from edgetts.decoding.session import Features, Logits
@@ -27,7 +28,8 @@ class EarlyExitDecoder:
     back at (the "KV recomputation" of EE-LLM, Chen et al., 2023). With `most_pending` tokens waiting, the
     next takes full depth whatever the criterion would say. A monotone criterion never needs the late
     layers again: nothing is completed under it, and the session keeps hidden * 4 bytes a token until
-    the branch is freed.
+    the branch is freed. Under a constraint a token leaves only where the head's first choice is allowed, or under a
+    monotone criterion any token that the head knows; where none is, all go on to the end together.
 
     The log-prob of a token that left is its head's, over the head's vocabulary. Raises Unsupported
     where the session cannot stop at the head's cut, InvalidLogits where a head computes no numbers.
@@ -101,6 +103,8 @@ class EarlyExitDecoder:
                 confidences.append(head.confidence(first_probability(logits)))
             if criterion.leaves(Arrival(i, len(self._heads), len(trace.tokens), streams, confidences)):
                 logits = head.read(stream) if logits is None else logits
+                if not self._fits(trace.sampler.matcher, head, logits):
+                    continue
                 self._left[head.cut] += 1
                 if not criterion.monotone:
                     choices.append(int(head.vocabulary[logits.argmax()]))
@@ -109,12 +113,21 @@ class EarlyExitDecoder:
                 return whole
         return None
 
+    def _fits(self, matcher: Matcher | None, head: ExitHead, logits: Logits) -> bool:
+        """Whether a head knows what may come: its first choice, as confidence is in that; anything, if depth only falls."""
+        if matcher is None:
+            return True
+        if not self._criterion.monotone:
+            return matcher.allows(int(head.vocabulary[logits.argmax()]))
+        return bool((logits[matcher.allowed()[head.vocabulary]] > -np.inf).any())
+
     def _stay(self, at: Situation, choices: list[int]) -> Logits:
         """Bring the last token and all pending ones to the end; return their logits [1 + pending, V]."""
         rows = at.session.complete(at.branch)
         self._layers_run += len(rows) * (at.session.info.layers - self._heads[-1].cut)
         # What the whole network would have said after each token that left comes with it for nothing.
-        for row, choice in zip(rows[:-1], choices, strict=True):
+        # Under a monotone criterion, which comes here where a constraint leaves a head nothing to say, no choice is kept.
+        for row, choice in zip(rows[:-1], choices, strict=not self._criterion.monotone):
             self._compared += 1
             self._agreed += int(row.argmax()) == choice
         return rows

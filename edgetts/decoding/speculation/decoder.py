@@ -58,12 +58,14 @@ class SpeculativeDecoder:
         last, length = trace.tokens[-1], at.branch.length
         # The last token a limit allows is drawn, not guessed.
         most = longest_draft(session.capabilities, usual=at.room - 1)
-        draft = speculator.draft(state.drafters, most)
+        draft = speculator.draft(state.drafters, most, trace.sampler.matcher)
         guesses = draft.tokens
         logits = _run(session, at.branch, length, [last, *guesses])
         drawn: list[TokenDrawn] = []
         emitted: list[int] = []
-        for row, proposal in zip(logits, [*draft.proposals[: draft.verified], None], strict=True):
+        # What breaks a constraint is held against the logits before it, which are there anyway.
+        behind = draft.proposals[draft.verified] if draft.broken else None
+        for row, proposal in zip(logits, [*draft.proposals[: draft.verified], behind], strict=True):
             sampler = trace.sampler
             one = sampler.draw(row) if proposal is None else self._verify(sampler, row, proposal)
             emitted.append(one.token)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edgetts.decoding.alone import Situation
+from edgetts.decoding.constraint import Matcher
 from edgetts.decoding.session import Capabilities
 from edgetts.decoding.speculation.acceptance import Acceptance
 from edgetts.decoding.speculation.costs import PassCosts
@@ -32,12 +33,17 @@ _PROBE_SHARE = 0.03
 
 @dataclass(slots=True)
 class Draft:
-    """Guesses for one pass. The first `verified` of them run; the rest are only held against what comes."""
+    """Guesses for one pass. The first `verified` of them run; the rest are only held against what comes.
+
+    broken: whether the guess behind those would have run too, but is not allowed there: it is the last one, and it costs
+    no pass to verify that it is wrong.
+    """
 
     proposals: list[Proposal]
     verified: int
     spent: float = 0.0
     """Seconds that guessing took."""
+    broken: bool = False
 
     @property
     def tokens(self) -> list[int]:
@@ -116,12 +122,15 @@ class Speculator:
         self.clock = clock
         self.tally = Tally()
 
-    def draft(self, drafters: Sequence[Drafter], most: int) -> Draft:
-        """Make at most `most` guesses, and choose how many of them to verify."""
+    def draft(self, drafters: Sequence[Drafter], most: int, matcher: Matcher | None = None) -> Draft:
+        """Make at most `most` guesses, and choose how many of them to verify.
+
+        matcher: of the sample; none is made behind a guess that it does not allow, and that is not run.
+        """
         proposals: list[Proposal] = []
         reached, expected, spent = 1.0, 1.0, 0.0
         plain = best = 1.0 / self._costs.seconds(1)
-        verified = 0
+        verified, broken = 0, False
         tokens: list[int] = []
         for i in range(min(most, self.longest)):
             outlook = _Outlook(i + 1, reached, expected, spent, best)
@@ -131,6 +140,7 @@ class Speculator:
             proposals.append(proposal)
             tokens.append(proposal.token)
             spent += seconds
+            broken = matcher is not None and matcher.prefix(tokens) <= i
             reached *= self._acceptance.probability(proposal)
             expected += reached
             rate = expected / (self._costs.seconds(i + 2) + spent)
@@ -140,9 +150,13 @@ class Speculator:
                 # Guesses behind a drawn one depend on it, so they must not decide whether it is verified:
                 # only the tokens that lead on well would be, and those are not drawn from its weights.
                 break
-            if reached < _HOPELESS and not self._always:
+            if broken or (reached < _HOPELESS and not self._always):
                 break
-        return Draft(proposals, len(proposals) if self._always else verified, spent)
+        verified = len(proposals) if self._always else verified
+        # Whether a guess is verified must not depend on its token: one that would have been is verified all the same,
+        # by the logits before it, without running it.
+        broken = broken and verified == len(proposals)
+        return Draft(proposals, verified - broken, spent, broken)
 
     def settle(self, draft: Draft, emitted: Sequence[int], seconds: float) -> None:
         """Learn from a pass: what it emitted, and how long it took."""

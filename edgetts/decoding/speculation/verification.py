@@ -1,7 +1,8 @@
 """The rules by which a guess is verified against the logits that the model computed in its place.
 
 Each draws one token; a pass goes on behind it where it equals the guess. Below, p is what the sampler
-draws from, after its penalty, temperature and filters, and q what the guess was drawn from.
+draws from, after its penalties, constraint, temperature and filters, and q what the guess was drawn from. A guess
+that the constraint does not allow has p = 0, and every rule draws another token.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def rejection(sampler: Sampler, logits: Floats, proposal: Proposal) -> Drawn:
     p = sampler.distribution(logits)
     q = Weights.certain(guess) if proposal.weights is None else proposal.weights
     if sampler.uniform() * q.of(guess) < p.of(guess):
-        return sampler.take(logits, guess)
-    return sampler.take(logits, sampler.choose(residual(p, q)))
+        return sampler.take(logits, guess, p.log_share)
+    return sampler.take(logits, sampler.choose(residual(p, q)), p.log_share)
 
 
 def typical(sampler: Sampler, logits: Floats, proposal: Proposal) -> Drawn:
@@ -54,7 +55,7 @@ def typical(sampler: Sampler, logits: Floats, proposal: Proposal) -> Drawn:
     """
     p = sampler.distribution(logits, temperature=1.0 if sampler.greedy else None)
     if p.of(proposal.token) > min(EPSILON, DELTA * math.exp(-_entropy(p))):
-        return sampler.take(logits, proposal.token)
+        return sampler.take(logits, proposal.token, p.log_share)
     return sampler.draw(logits)
 
 

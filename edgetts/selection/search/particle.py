@@ -63,6 +63,10 @@ class ParticleFilter:
     Carlo for Inference-Time Scaling". Whatever the distribution q that particles are drawn from, a copy's
     weight is divided by n q, so that the sum of weights is on average what it was: weights are unbiased (that
     correction is ours; the temperature is as a review of the paper and the code of its authors have it).
+
+    Steps that a constraint shaped are weighed by their nodes' `log_weight` too, so that the target is the model's
+    distribution over what the constraint allows, and not what drawing token by token within it prefers (Lipkin et al.,
+    2025).
     """
 
     def __init__(
@@ -154,12 +158,17 @@ class ParticleFilter:
                 [
                     Particle(
                         child,
-                        particle.log_weight + self._log_potential(child, parent) - math.log(len(successors)),
+                        particle.log_weight + self._log_increment(child, parent) - math.log(len(successors)),
                     )
                     for child in successors
                 ]
             )
         return [family for family in families if family]
+
+    def _log_increment(self, node: Node, parent: Node | None) -> float:
+        """Return the log of a step's potential, and of what its constraint weighs."""
+        before = 0.0 if parent is None else parent.log_weight
+        return self._log_potential(node, parent) + node.log_weight - before
 
     def _log_potential(self, node: Node, parent: Node | None) -> float:
         scores = self._frontier.scores

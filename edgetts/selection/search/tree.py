@@ -22,7 +22,8 @@ class Node:
     `text`, `tokens`, `logprob` are of all of it, `step`, `step_tokens`, `step_logprob` of the last step alone.
     `ended`: nothing can follow, since the model ended it (`complete`) or it met its limit. `score`: the
     scorer's probability that it is on the way to a right answer; None without a scorer. `answer`: the
-    canonical answer found in it so far.
+    canonical answer found in it so far. `log_weight`: of all of it, the log of what it must be weighed by to count as drawn
+    without its constraint, given that this is kept; 0 where nothing constrains it.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Node:
     complete: bool
     score: float | None = None
     answer: str | None = None
+    log_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
