@@ -121,7 +121,8 @@ class Load:
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
     def body(self, kind: str, marker: str) -> dict[str, Any]:
-        text = f"{marker} " * (200 if kind in LEAVING else 3)
+        # Long enough to be left midway: what repeats is told by the question, what is real by its schema.
+        text = f"{marker} " * (200 if kind in LEAVING and not self.real else 3)
         body: dict[str, Any] = {"model": self.model, "messages": [{"role": "user", "content": text.strip()}]}
         if self.real:
             words = {"type": "string", "maxLength": 4000 if kind in LEAVING else 40}
@@ -136,7 +137,7 @@ class Load:
                 "type": "json_schema",
                 "json_schema": {"name": "marked", "schema": schema},
             }
-            body["max_tokens"] = 400 if kind in LEAVING else 40
+            body["max_tokens"] = 200 if kind in LEAVING else 40
         if "n=3" in kind:
             body |= {"n": 3, "temperature": 0.8}
         if "stream" in kind:

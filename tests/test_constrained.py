@@ -355,7 +355,7 @@ def test_every_rule_keeps_samples_valid_and_verifies_nothing_in_vain(
             assert len(trace.log_shares) == len(trace.tokens) + len(ends)
             assert session.verified == sum(drafts.tally.drafted)
             verified += session.verified
-    assert verified > 100
+    assert verified > 30
 
 
 @pytest.mark.parametrize(

@@ -197,8 +197,10 @@ def test_a_budget_of_samples_chooses_one_answer(client: openai.OpenAI) -> None:
         chat(client, model=f"{MODEL}:samples=3", extra_body={"edgetts": {"budget": {"samples": 3}}}),
     ):
         assert len(made.choices) == 1
-        assert made.usage.samples == made.edgetts["samples"] == 3
-        assert made.usage.generated_tokens == 3 * made.usage.completion_tokens
+        # Two that agree decide among three.
+        assert made.edgetts["plan"]["samples"] == 3
+        assert made.usage.samples == made.edgetts["samples"] >= 2
+        assert made.usage.generated_tokens >= 2 * made.usage.completion_tokens > 0
         assert made.edgetts["plan"]["strategy"] == "self_consistency"
         assert made.edgetts["confidence"] == 1.0
 
@@ -289,6 +291,8 @@ def test_a_deadline_is_kept_and_told(tiny_tokenizer: Tokenizer) -> None:
         ({"edgetts": {"answer_format": "nonesuch"}}, "edgetts.answer_format"),
         ({"edgetts": {"budget": {"seconds": -1}}}, "edgetts.budget.seconds"),
         ({"edgetts": {"risk": 0}}, "edgetts.risk"),
+        ({"edgetts": {"constraining": "rejection"}}, "edgetts.constraining"),
+        ({"logit_bias": {"01": 1}}, "logit_bias"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(

@@ -359,3 +359,18 @@ def test_a_client_that_reads_nothing_is_given_up(tiny_tokenizer: Tokenizer) -> N
         until(lambda: bool(session.live))
         until(lambda: session.live == [])
         assert session.run < 30_000
+
+
+def test_bodies_that_are_too_large_together_are_turned_away(tiny_tokenizer: Tokenizer) -> None:
+    engine, _ = echo_engine(tiny_tokenizer)
+    with engine, running(engine, body_bytes=1000, body_seconds=2.0) as server:
+        sending = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(20)]
+        try:
+            for one in sending:
+                one.sendall(raw(f"{HEAD}\nContent-Length: 1000", b" " * 990))
+            statuses = [status_of(read_all(one)) for one in sending]
+        finally:
+            for one in sending:
+                one.close()
+        assert sorted(statuses) == [408] * 16 + [503] * 4
+        assert server.chat().status_code == 200

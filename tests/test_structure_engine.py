@@ -50,6 +50,7 @@ def test_every_sample_is_in_the_language(engine: Engine, constraining: str) -> N
         "How is it?",
         constraint=JsonSchema(PERSON),
         budget=edgetts.Budget(samples=6),
+        strategy="self_consistency:stop=none",
         sampling=SamplingParams(temperature=1.5, seed=3, max_tokens=200, constraining=constraining),
         answer_format="json",
     )
@@ -141,9 +142,11 @@ def test_llamacpp_is_kept_to_it_too(tiny_bundle: TinyBundle) -> None:
             "How is it?",
             constraint=JsonSchema(PERSON),
             budget=edgetts.Budget(samples=3),
+            strategy="independent",
             sampling=SamplingParams(temperature=1.0, max_tokens=200),
         )
     for sample in answer.samples:
+        assert sample.finish_reason == "end"
         check(sample.text, PERSON)
 
 

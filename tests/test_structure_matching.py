@@ -80,7 +80,7 @@ def test_the_first_space_of_sentencepiece_is_not_in_the_text() -> None:
     assert led.start().prefix([space, *with_space, end]) == len(with_space) + 2
 
 
-PROPERTY = settings(max_examples=40, deadline=None)
+PROPERTY = settings(max_examples=25, deadline=None)
 STRUCTURES = [JsonSchema(entry["schema"]) for entry in SCHEMAS] + [Regex(pattern) for pattern in PATTERNS]
 
 

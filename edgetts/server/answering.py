@@ -19,7 +19,7 @@ from edgetts.server.forms import Chat, Completion, Form
 from edgetts.server.noting import Note
 from edgetts.server.refusing import Refusal, refusal_of
 from edgetts.server.replying import Head, dumped, reply
-from edgetts.server.sending import GoneError, send_json, unless_gone, within
+from edgetts.server.sending import GoneError, send_json, unless_gone
 from edgetts.server.serving import Serving
 from edgetts.types import Event, Finished, PlanMade, StepsTaken
 
@@ -39,18 +39,19 @@ class Answering:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         serving, note = self._serving, Note.of(scope)
-        body = await read_body(scope, receive, serving.settings)
-        engine = serving.engine  # refused here, while it is loading, without reading JSON
-        with serving.place() as cancel:
+        engine = serving.engine
+        with serving.room() as take:
+            body = await read_body(scope, receive, serving.settings, take)
 
             def read() -> Ask:
                 return self._reads(read_json(body, serving.settings.depth))
 
-            try:
-                await unless_gone(receive, self._answer(read, engine, cancel, send, note))
-            except GoneError:
-                serving.metrics.disconnect()
-                note.gone = True
+            with serving.place() as cancel:
+                try:
+                    await unless_gone(receive, self._answer(read, engine, cancel, send, note))
+                except GoneError:
+                    serving.metrics.disconnect()
+                    note.gone = True
 
     async def _answer(
         self, read: Callable[[], Ask], engine: Any, cancel: Cancellation, send: Any, note: Note
@@ -85,14 +86,9 @@ class Answering:
         self, ask: Ask, head: Head, events: AsyncIterator[Event], engine: Any, send: Any, note: Note
     ) -> None:
         chunks = Chunks(ask, self._form, head, engine.tokenizer)
-        stall = self._serving.settings.stall_seconds
 
         async def put(data: bytes, more: bool = True) -> None:
-            message = {"type": "http.response.body", "body": data, "more_body": more}
-            try:
-                await within(stall, send(message))
-            except TimeoutError:
-                raise GoneError from None
+            await send({"type": "http.response.body", "body": data, "more_body": more})
 
         begun, waiting = False, []
         try:

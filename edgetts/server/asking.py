@@ -138,6 +138,13 @@ def _ask(
             f"edgetts.budget.seconds is {budget['seconds']:g}, but this server computes {settings.longest:g} s at most.",
             param="edgetts.budget.seconds",
         )
+    kept = bool(fields.get("tools")) or fields.get("response_format", {}).get("type", "text") != "text"
+    if "constraining" in own and not kept:
+        raise Refusal(
+            400,
+            "edgetts.constraining says how an answer is kept to a response_format or to tools: give one.",
+            param="edgetts.constraining",
+        )
     heat = fields.get("temperature")
     copies = n > 1 and heat == 0
     if not selects:
@@ -162,8 +169,8 @@ def _ask(
         asked["budget"] = Budget(**limits)
     with _about("edgetts.answer_format"):
         asked["answer_format"] = AnswerFormat.parse(own.get("answer_format", "auto" if selects else "none"))
-    if "decode" in own:
-        asked["decode"] = own["decode"]
+    # Who names a seed wants the same text again, whatever else is computed.
+    asked["decode"] = own.get("decode", "plain" if "seed" in fields else "auto")
     _choose(asked, own)
     return Ask(
         prompt=prompt,
@@ -191,7 +198,8 @@ def _sampling(
     given |= {name: float(own[name]) for name in ("min_p", "repetition_penalty") if name in own}
     bias = fields.get("logit_bias", {})
     given |= {name: own[name] for name in ("constraining",) if name in own}
-    with _about(None):
+    # What else could be wrong with it was checked by the schema.
+    with _about("edgetts.constraining"):
         return SamplingParams(
             seed=seed,
             top_k=int(own.get("top_k", 0)),
@@ -285,7 +293,7 @@ def _narrow(name: str, value: float) -> float | int:
 
 
 @contextmanager
-def _about(param: str | None) -> Iterator[None]:
+def _about(param: str) -> Iterator[None]:
     """Name the field where what was asked for cannot be."""
     try:
         yield

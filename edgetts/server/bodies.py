@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgetts.server.refusing import Refusal
@@ -18,8 +18,10 @@ _DRAIN_SECONDS = 5.0
 """Read and dropped of a body that is too large, so that its sender gets to read why."""
 
 
-async def read_body(scope: Mapping[str, Any], receive: Any, settings: Settings) -> bytes:
-    """Return the body. Raises Refusal: 415 for what is not said to be JSON, 413 for too much, 408 for too slow."""
+async def read_body(
+    scope: Mapping[str, Any], receive: Any, settings: Settings, take: Callable[[int], None]
+) -> bytes:
+    """Return the body. take: is told of every byte that is held, and may refuse. Raises Refusal: 415 for what is not said to be JSON, 413 for too much, 408 for too slow."""
     headers = dict(scope["headers"])
     kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if kind != b"application/json":
@@ -43,6 +45,7 @@ async def read_body(scope: Mapping[str, Any], receive: Any, settings: Settings) 
             if message["type"] != "http.request":
                 raise Refusal(400, "The body did not come whole.")
             parts.append(message.get("body", b""))
+            take(len(parts[-1]))
             size += len(parts[-1])
             more = message.get("more_body", False)
 

@@ -1,4 +1,6 @@
-"""HTTP/1.1 as uvicorn reads it, with what it lacks: a time by which a request's head has come, and a limit of connections."""
+"""HTTP/1.1 as uvicorn reads it, with what it lacks: times for a
+request's head and for a client that reads nothing, and a limit of connections.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +31,7 @@ def protocol_for(settings: Settings) -> type[H11Protocol]:
 class _GuardedProtocol(H11Protocol):
     limits: Settings
     _clock: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
     _deaf = False
     """Whether it was refused, and what still comes is dropped until the other side has read why."""
 
@@ -51,8 +54,22 @@ class _GuardedProtocol(H11Protocol):
         elif self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall is None:
+            # Closed, it would wait for what was written to be read.
+            self._stall = self.loop.call_later(self.limits.stall_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        if self._stall is not None:
+            self._stall.cancel()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:

@@ -10,7 +10,7 @@ _Value = TypeVar("_Value")
 
 
 class GoneError(Exception):
-    """The client left, or reads nothing any more."""
+    """The client left."""
 
 
 async def send_json(send: Any, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:

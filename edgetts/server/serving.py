@@ -18,6 +18,9 @@ from edgetts.server.settings import Settings
 if TYPE_CHECKING:
     from edgetts.engine import Engine
 
+_BODIES = 16
+"""Bodies as large as is allowed that are held at a time; of smaller ones more."""
+
 
 class Serving:
     """One engine, and the requests that are under way.
@@ -39,6 +42,8 @@ class Serving:
         self._failed = failed
         self._lock = threading.Lock()
         self._live: set[Cancellation] = set()
+        self._held = 0
+        """Bytes of requests' bodies."""
         self._stopping = False
         self._failure: EdgettsError | None = None
         self._model: Model | None = None
@@ -137,6 +142,30 @@ class Serving:
     def under_way(self) -> int:
         """Requests that are computed or wait for the model."""
         return len(self._live)
+
+    @contextmanager
+    def room(self) -> Iterator[Callable[[int], None]]:
+        """Yield what takes room for bytes of a request's body. It raises Refusal, 503, where too many are held."""
+        held = 0
+
+        def take(size: int) -> None:
+            nonlocal held
+            with self._lock:
+                if self._held + size > _BODIES * self.settings.body_bytes:
+                    raise Refusal(
+                        503,
+                        "The requests under way are too large together.",
+                        code="busy",
+                        headers={"retry-after": str(RETRY_SECONDS), "connection": "close"},
+                    )
+                self._held += size
+                held += size
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self._held -= held
 
     @contextmanager
     def place(self) -> Iterator[Cancellation]:

@@ -128,7 +128,7 @@ def _shared(settings: Settings) -> Json:
         "logit_bias": _or_null(
             {
                 "type": "object",
-                "propertyNames": {"pattern": r"^[0-9]{1,9}$"},
+                "propertyNames": {"pattern": r"^(0|[1-9][0-9]{0,8})$"},
                 "additionalProperties": _number(-_BIAS, _BIAS),
                 "maxProperties": 1024,
                 "description": "By token id.",

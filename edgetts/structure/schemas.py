@@ -24,13 +24,18 @@ LONGEST = 200_000
 """Characters of a schema's JSON at most."""
 _DEEPEST_JSON = 120  # the compiler reads 128
 _DEEPEST = 128  # schemas within schemas, references followed: each takes 10 kB of stack
-_MOST_SCHEMAS = 5_000
+_MOST_SCHEMAS = 2_000
 _MOST_PROPERTIES = 500
 _MOST_VALUES = 10_000  # of all enums
 _LONGEST_VALUE = 10_000  # characters of one text
 _LARGEST_PATTERNS = 50_000  # pieces of all patterns
-# An automaton that divides has as many states: 100,000 take 0.2 s and 25 MB.
-_LARGEST_DIVISOR = 100_000
+_MOST_OBJECTS = 1_000  # and lists among the values of enums: 5,000 take 9 s
+_MOST_NAME_PATTERNS = 50  # each is held against each: 300 take 20 s
+_MOST_BOUNDED = 500  # numbers: each range becomes an expression, and 5,000 take 15 s
+# An automaton that divides has as many states: 100,000 take 6 s.
+_LARGEST_DIVISOR = 10_000
+
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 
 Nodes = dict[str, Any]
 """The schemas within a schema, by where they are: "#/properties/name"."""
@@ -197,7 +202,7 @@ def _check_depth(nodes: Nodes) -> None:
 
 
 def _check_sizes(nodes: Nodes) -> None:
-    values = pieces = 0
+    values = objects = names = bounded = pieces = 0
     divisors: list[Fraction] = []
     for place, node in nodes.items():
         if not isinstance(node, dict):
@@ -209,6 +214,9 @@ def _check_sizes(nodes: Nodes) -> None:
             )
         listed = [*node.get("enum", ()), *([node["const"]] if "const" in node else [])]
         values += len(listed)
+        objects += sum(isinstance(value, dict | list) for value in listed)
+        names += len(node.get("patternProperties", ()))
+        bounded += not _BOUNDS.isdisjoint(node)
         if any(len(str(value)) > _LONGEST_VALUE for value in listed):
             raise InvalidInput(
                 f"The JSON schema has a value of more than {_LONGEST_VALUE} characters at {place}.",
@@ -218,8 +226,14 @@ def _check_sizes(nodes: Nodes) -> None:
             pieces += check_pattern(pattern, f"The pattern at {place}")
         if "multipleOf" in node:
             divisors.append(Fraction(str(node["multipleOf"])))
-    if values > _MOST_VALUES:
-        raise InvalidInput(f"The JSON schema lists more than {_MOST_VALUES} values.", hint="Take a pattern.")
+    for number, most, what in (
+        (values, _MOST_VALUES, "values in 'enum' and 'const'"),
+        (objects, _MOST_OBJECTS, "objects and lists in 'enum' and 'const'"),
+        (names, _MOST_NAME_PATTERNS, "patterns of property names"),
+        (bounded, _MOST_BOUNDED, "numbers with bounds"),
+    ):
+        if number > most:
+            raise InvalidInput(f"The JSON schema has more than {most} {what}.", hint="Ask for less at once.")
     if pieces > _LARGEST_PATTERNS:
         raise InvalidInput("The patterns of the JSON schema are too large together.", hint="Repeat less.")
     _check_divisors(divisors)

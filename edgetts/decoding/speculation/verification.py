@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from edgetts.decoding.sampling import Drawn, Floats, Sampler, Weights
+from edgetts.decoding.inversion import Floats
+from edgetts.decoding.sampling import Drawn, Sampler, Weights
 from edgetts.decoding.speculation.drafter import Proposal
 from edgetts.types import AcceptanceRule
 
