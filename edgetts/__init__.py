@@ -10,6 +10,7 @@ with edgetts.load() as engine:
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from edgetts.budget import Budget
@@ -25,6 +26,9 @@ from edgetts.types import (
     TextDelta,
     Usage,
 )
+
+# ONNX Runtime collects and sends data on its use unless this is set before it is imported. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from edgetts.chat import Message

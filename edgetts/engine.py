@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -124,6 +126,10 @@ class Engine:
         self._draft_model = draft_model
         self._compiler = Compiler(tokenizer, session.info.vocab, session.info.end_tokens)
         self._closed = False
+        self._process = os.getpid()
+        # Passes under way when the interpreter ends would abort the process.
+        self._at_exit = partial(_close, weakref.ref(self))
+        atexit.register(self._at_exit)
 
     @property
     def model(self) -> str:
@@ -293,8 +299,15 @@ class Engine:
                 host.times = learned(host.speed.times, uses.read(mark=host.speed.mark))
 
     def close(self) -> None:
-        """Release the model. Closing twice does nothing; answers under way fail with InvalidInput."""
+        """Release the model. Closing twice does nothing; answers under way fail with InvalidInput.
+
+        Also called when the interpreter ends. In a forked child the memory stays as it is.
+        """
         self._closed = True
+        atexit.unregister(self._at_exit)
+        if os.getpid() != self._process:
+            # A fork copies no threads, and the runtime would wait for its own for ever.
+            return
         for host in self.hosts:
             host.close()
         if self._draft_model is not None:
@@ -443,6 +456,12 @@ def load(
 
 _MOST_KEPT = 1 << 30
 """Bytes that are kept of questions at most, where the caller does not say."""
+
+
+def _close(engine: weakref.ref[Engine]) -> None:
+    found = engine()
+    if found is not None:
+        found.close()
 
 
 def available_memory() -> int:

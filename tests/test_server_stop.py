@@ -188,6 +188,17 @@ def test_what_cannot_be_is_said_before_anything_is_loaded(options: list[str], co
     assert "Serving on" not in ran.stderr
 
 
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_without_the_extra_it_is_named(package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; from edgetts.cli import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "serve"], capture_output=True, text=True, timeout=WAIT, check=False
+    )
+    assert ran.returncode == 7
+    assert "edgetts[server]" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 def test_a_port_that_is_taken_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ran = CliRunner().invoke(main, ["serve", "--port", str(taken.getsockname()[1])])

@@ -17,6 +17,8 @@ from test_cli_ask import ask, refused, scripted
 
 pytest.importorskip("llguidance")
 
+ALL = ("--strategy", "self_consistency:stop=none")  # no sample is pruned
+
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -50,7 +52,9 @@ def test_a_schema_in_a_file_or_as_it_stands(tmp_path: Path, tiny_engine_bundle: 
 
 
 def test_samples_vote_as_json(tiny_engine_bundle: Path) -> None:
-    result = tiny(tiny_engine_bundle, "--json-schema", json.dumps(SCHEMA), "-n", "5", "-t", "1.5", "--json")
+    result = tiny(
+        tiny_engine_bundle, "--json-schema", json.dumps(SCHEMA), "-n", "5", "-t", "1.5", "--json", *ALL
+    )
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
     assert len(answer["samples"]) == 5

@@ -147,6 +147,8 @@ def test_the_language_has_calls_that_are_right_and_no_others(style: CallStyle) -
         assert not accepts(constraint(style, choice, parallel=False), BYTES, two)
         assert accepts(held, BYTES, "Hello") == (choice is AUTO)
         assert not accepts(held, BYTES, style.write((GOOD,)) + " and more")
+        assert accepts(held, BYTES, style.write((GOOD,) * 16)) == style.many
+        assert not accepts(held, BYTES, style.write((GOOD,) * 17))
     named = constraint(style, NAMED)
     assert not accepts(named, BYTES, style.write((GOOD,)))
 
@@ -165,6 +167,12 @@ def test_text_is_free_but_for_openings_of_calls() -> None:
         '{ "name": "now" , "arguments": ',
     ):
         assert not accepts(held, BYTES, text), text
+    # Not even for a while: what cannot end as text would have to go on until it calls.
+    bare = '{"name": "weather", "arguments": {"city": "Rome"}}'
+    assert accepts(held, BYTES, bare)
+    assert held.start().prefix(spelt(BYTES, bare + ".")) == len(bare)
+    paris = bare.replace("Rome", "Paris")
+    assert held.start().prefix(spelt(BYTES, paris)) == paris.index("Paris")
     for text, style in (
         ('{"a": 1}', LLAMA),
         (' {"a": 1}', LLAMA),

@@ -114,7 +114,7 @@ def serve(
     with _opened(settings) as listening:
         port = listening.getsockname()[1]
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-        notify(f"Serving on http://{shown}:{port}/v1 ; the model is being loaded. Ctrl-C stops.")
+        notify(f"Serving on http://{shown}:{port}/v1. The model is being loaded; Ctrl-C stops.")
         if not settings.loopback and not settings.keys:
             notify(
                 f"Warning: whoever reaches {shown} may use this server, since there is no API key. Set one with --api-key-file."

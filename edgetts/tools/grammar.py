@@ -9,6 +9,10 @@ from edgetts.structure import Grammar
 from edgetts.tools.styles import PYTHON_TAG, CallStyle
 from edgetts.tools.tool import Tool, ToolChoice
 
+MOST_CALLS = 16
+"""Of one answer: a model that calls and calls would fill its context."""
+_MORE = f"{{0,{MOST_CALLS - 1}}}"
+
 
 def call_structure(
     tools: Sequence[Tool], choice: ToolChoice, style: CallStyle, parallel: bool = True
@@ -23,7 +27,7 @@ def call_structure(
         return None
     offered = [tool for tool in tools if choice.name in (None, tool.name)]
     several = parallel and style.many
-    calls = "call" if not several else f"call ({_text(style.between, style)} call)*"
+    calls = "call" if not several else f"call ({_text(style.between, style)} call){_MORE}"
     rules = [
         f"calls: {_text(style.begin, style)} {calls} {_text(style.end, style)}",
         f"call: {_quoted('{')} {_quoted(json.dumps('name') + ': ')} {_quoted(chr(34))} ({_names(offered)}) {_quoted('}')}",
@@ -71,11 +75,12 @@ def _start_bare(tools: Sequence[Tool], style: CallStyle, several: bool) -> list[
     bare = " | ".join(f"{_quoted(begun)} schema{i}" for i, begun in enumerate(beginnings))
     return [
         "start: FREE | head calls | bare",
-        f"bare: ({bare}) {_quoted('}')}" + (f" ({_quoted(chr(10))} call)*" if several else ""),
+        f"bare: ({bare}) {_quoted('}')}" + (f" ({_quoted(chr(10))} call){_MORE}" if several else ""),
         "ANY: /(?s:.*)/",
         rf'BARE: /\s*\{{\s*"name"\s*:\s*"(?:{names})"\s*,\s*"{key}"/',
         f"FREE: ANY & ~( ANY {_text(style.opening, style)} ANY ) & ~( BARE ANY )",
-        f"head[lazy]: ANY {_text(style.opening, style)}",
+        f"HEAD: ( ANY {_text(style.opening, style)} ) & ~( BARE ANY )",
+        "head[lazy]: HEAD",
     ]
 
 
