@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,15 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--together", type=int, default=200)
     parser.add_argument("--deadline", type=float, default=1.0, help="seconds, of the requests that have one")
+    parser.add_argument(
+        "--serve", action="append", default=[], help="an option of edgetts serve: --serve=--kept-memory=0"
+    )
     parser.add_argument("--echo-server", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.echo_server:
         serve_echo()
         return
-    process, url = start(arguments.model)
+    process, url = start(arguments.model, arguments.serve)
     try:
         report = asyncio.run(load(url, process.pid, arguments))
     finally:
@@ -81,7 +85,7 @@ def serve_echo() -> None:
     )
 
 
-def start(model: str | None) -> tuple[subprocess.Popen[str], str]:
+def start(model: str | None, options: Sequence[str] = ()) -> tuple[subprocess.Popen[str], str]:
     """Start the server; return it and its address once the model is loaded."""
     command = [sys.executable, str(Path(__file__)), "--echo-server"]
     if model is not None:
@@ -93,6 +97,7 @@ def start(model: str | None) -> tuple[subprocess.Popen[str], str]:
             model,
             "--port",
             "0",
+            *options,
         ]
     log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115 - it is read while the server runs
     process = subprocess.Popen(command, stderr=log, text=True)

@@ -347,6 +347,7 @@ ANY_PARAMS = [
     SamplingParams(temperature=1.0, top_p=0.5),
     SamplingParams(temperature=1.0, min_p=0.5),
     SamplingParams(temperature=0.5, repetition_penalty=1.5),
+    SamplingParams(temperature=0.5, frequency_penalty=-0.5, logit_bias=((1, 2.0),), top_logprobs=2),
 ]
 
 
@@ -385,6 +386,9 @@ def test_impossible_tokens_are_never_drawn(params: SamplingParams) -> None:
         top_p=st.floats(0, 1, exclude_min=True),
         min_p=st.floats(0, 1, exclude_max=True),
         repetition_penalty=st.floats(1e-3, 1e3),
+        presence_penalty=st.floats(-1e300, 1e300),
+        frequency_penalty=st.floats(-1e300, 1e300),
+        top_logprobs=st.integers(0, 20),
         seed=st.integers(0, 2**64),
     ),
 )

@@ -179,6 +179,8 @@ def test_a_model_that_cannot_be_loaded_ends_the_command(tiny_engine_bundle: Path
         (["--max-n", "0"], 2, "choices"),
         (["--max-body", "0"], 2, "--max-body"),
         (["--grace", "nan"], 2, "grace"),
+        (["--kept-memory", "-1"], 2, "--kept-memory"),
+        (["--kept-memory", "nan"], 2, "--kept-memory"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_loaded(options: list[str], code: int, said: str) -> None:

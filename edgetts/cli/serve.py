@@ -12,11 +12,14 @@ import click
 
 from edgetts.cli import INTERRUPTED
 from edgetts.cli.shared.device import device_options, read_device
+from edgetts.cli.shared.quantities import MEGABYTES
 from edgetts.errors import InvalidInput
 
 if TYPE_CHECKING:
     from edgetts.engine import Engine
 
+# Megabytes: more than any machine has.
+_MOST_KEPT = 1e9
 _KEY_VARIABLE = "EDGETTS_API_KEY"
 
 
@@ -73,6 +76,12 @@ _KEY_VARIABLE = "EDGETTS_API_KEY"
     help="Seconds in which answers under way may end when it is told to stop.",
 )
 @click.option(
+    "--kept-memory",
+    type=MEGABYTES,
+    help="Memory for prompts that were read, so that others that begin alike need not be; 0 keeps none. Default: an "
+    "eighth of what is free, 1 GB at most.",
+)
+@click.option(
     "--runtime",
     default="auto",
     show_default=True,
@@ -106,6 +115,8 @@ def command(model: str | None, **options: Any) -> None:
         grace=options["grace"],
     )
     place = read_device(options)
+    if options["kept_memory"] is not None:
+        place["kept_bytes"] = _kept(options["kept_memory"])
     if options["threads"] is not None:
         place["threads"] = options["threads"]
     find_model(model, load_registry())
@@ -151,6 +162,12 @@ def _keys(given: tuple[str, ...], file: Path | None) -> tuple[str, ...]:
     if key is not None and not key.strip():
         raise InvalidInput(f"{_KEY_VARIABLE} is empty.", hint="Unset it, or set a key.")
     return () if key is None else (key.strip(),)
+
+
+def _kept(megabytes: float) -> int:
+    if not 0 <= megabytes <= _MOST_KEPT:
+        raise InvalidInput(f"--kept-memory is {megabytes:g}, but it must be megabytes, 0 or more.")
+    return int(megabytes * 1e6)
 
 
 def _megabytes(value: float) -> int:

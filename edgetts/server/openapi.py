@@ -9,6 +9,7 @@ from typing import Any, get_args
 from edgetts.selection.answers.format import FormatName
 from edgetts.selection.strategies import strategy_names
 from edgetts.server.settings import Settings
+from edgetts.server.suffix import SUFFIX_PATTERN
 from edgetts.server.wanting import chat_schema, completion_schema
 
 Json = dict[str, Any]
@@ -130,7 +131,7 @@ def describe(settings: Settings, model: str | None = None) -> Json:
         for name, pattern in _patterns().items():
             schema["properties"]["edgetts"]["properties"][name]["pattern"] = pattern
         if model is not None:
-            schema["properties"]["model"]["pattern"] = f"^{_SPECIAL.sub(_ESCAPED, model)}(:.+)?$"
+            schema["properties"]["model"]["pattern"] = f"^{_SPECIAL.sub(_ESCAPED, model)}({SUFFIX_PATTERN})?$"
     body = {
         "/v1/chat/completions": ("chat", "Answer the last message of a chat.", chat, _CHAT),
         "/v1/completions": ("complete", "Continue a text.", completion, _COMPLETION),

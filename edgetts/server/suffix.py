@@ -20,6 +20,9 @@ BUDGET = ("seconds", "joules", "tokens", "samples")
 _WHOLE = ("tokens", "samples", "top_k")
 _NUMBERS = ("seconds", "joules", "target", "risk", "min_p", "repetition_penalty")
 _KEYS = (*BUDGET, *(name for name in OWN_FIELDS if name != "budget"))
+_PAIR = rf"({'|'.join(_KEYS)})=[^,\s]+"
+SUFFIX_PATTERN = f":{_PAIR}(,{_PAIR})*"
+"""What may follow a model's name, for those who check it before they ask."""
 
 
 def split_model(asked: str, model: str) -> dict[str, Any]:

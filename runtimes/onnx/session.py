@@ -70,6 +70,8 @@ class OnnxSession:
         self._latest = threading.local()
         self._passes: dict[tuple[Arena, tuple[int, ...], Shape], Pass] = {}
         self._closed = False
+        cuts = manifest.cuts if options.by_segment else ()
+        self._capabilities = Capabilities(exits=cuts, hidden_states=True)
         self._info = SessionInfo(
             runtime="onnx",
             model=manifest.name,
@@ -116,7 +118,7 @@ class OnnxSession:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(exits=self._info.cuts if self._options.by_segment else (), hidden_states=True)
+        return self._capabilities
 
     @property
     def cache_bytes(self) -> int:
