@@ -326,6 +326,13 @@ class Engine:
             raise InvalidInput("The engine is closed.", hint="Load the model again.")
 
     def _pose(self, prompt: Prompt, asked: Asked) -> Posed:
+        vocab = self.session.info.vocab
+        sampling = asked.get("sampling")
+        if sampling is not None and (wrong := [t for t, _ in sampling.logit_bias if t >= vocab]):
+            raise InvalidInput(
+                f"logit_bias names the token {wrong[0]}, but the model has {vocab}.",
+                hint="Take ids of this model's own vocabulary.",
+            )
         if isinstance(constraint := asked.get("constraint"), Structure):
             asked["constraint"] = self._compiler.compile(constraint)
         known, abilities = self._knowledge, self.session.capabilities

@@ -262,3 +262,12 @@ def test_a_plan_knows_what_need_not_be_read(keeping: Engine) -> None:
     assert before.seconds is not None
     assert after.seconds is not None
     assert after.seconds.value < before.seconds.value
+
+
+def test_a_bias_for_a_token_that_is_not_there_is_refused_before_anything_is_read(keeping: Engine) -> None:
+    vocab = keeping.session.info.vocab
+    with pytest.raises(
+        InvalidInput, match=rf"^logit_bias names the token {vocab}, but the model has {vocab}\."
+    ):
+        keeping.answer("Hi", sampling=SamplingParams(logit_bias=((vocab, 1.0),)))
+    assert keeping.traffic == ()

@@ -169,7 +169,10 @@ def test_a_call_and_its_result_go_back_into_the_chat(client: openai.OpenAI) -> N
         {"role": "user", "content": "Thanks"},
     ]
     made = client.chat.completions.create(model=MODEL, messages=messages, tools=[ADD])  # type: ignore[list-item]
-    assert made.choices[0].message.content == "Thanks"
+    # A template without tools has results told in a user's words.
+    said = made.choices[0].message.content or ""
+    assert "42" in said
+    assert said.endswith("Thanks")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,17 @@ from tool_cases import (
 
 from edgetts.chat import CHATML, ChatTemplate, Message, ToolCall
 from edgetts.errors import InvalidInput, MissingExtra
-from edgetts.tools import HERMES, LLAMA, Tool, ToolChoice, find_style, prepare, shortlist
+from edgetts.tools import (
+    HERMES,
+    LLAMA,
+    Tool,
+    ToolChoice,
+    find_style,
+    lay_out,
+    prepare,
+    shortlist,
+    text_structure,
+)
 from edgetts.tools.tool import parse_tools
 
 CALL = ToolCall("call_with_a_long_id", "weather", '{"city": "Rome", "days": 2}')
@@ -195,9 +205,21 @@ def test_a_named_tool_is_asked_for_and_the_only_one_offered() -> None:
 def test_with_none_no_tools_are_shown_and_none_are_read(source: str) -> None:
     request = prepare(OPENAI, "none", source, CHAT)
     assert (request.tools, request.constraint, request.note) == (None, None, "")
+    # Models go on as they see it done.
+    assert request.asked["constraint"] == text_structure(HERMES)
+    assert prepare(OPENAI, "none", source, CHAT[:1]).asked["constraint"] is None
     assert "Tell the weather" not in rendered(source, request.messages, request.tools)
     written = HERMES.write((CALL,))
     assert request.read(written) == (written, ())
+
+
+def test_a_chat_with_calls_can_be_shown_when_there_are_no_tools_any_more() -> None:
+    chat = [*CHAT, Message("user", "Thanks.")]
+    text = rendered(STRICT_TEMPLATE, lay_out(chat, STRICT_TEMPLATE))
+    assert HERMES.write((CALL, SECOND)) in text
+    assert "</tool_response>\nThanks." in text
+    assert lay_out(chat, HERMES_TEMPLATE) == tuple(chat)
+    assert all(len(call.id) == 9 for call in lay_out(chat, MISTRAL_TEMPLATE)[1].tool_calls)
 
 
 # Shortlists

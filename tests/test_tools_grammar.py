@@ -20,7 +20,17 @@ from edgetts.export.gguf_file import GgufFile
 from edgetts.export.tokenizer import special_tokens_from_gguf, tokenizer_from_gguf
 from edgetts.structure.compiler import Compiler
 from edgetts.tokenizer import Tokenizer
-from edgetts.tools import HERMES, LLAMA, MISTRAL, CallReader, CallStyle, ToolCall, ToolChoice, call_structure
+from edgetts.tools import (
+    HERMES,
+    LLAMA,
+    MISTRAL,
+    CallReader,
+    CallStyle,
+    ToolCall,
+    ToolChoice,
+    call_structure,
+    text_structure,
+)
 from edgetts.tools.reading import joined, read_calls
 from edgetts.tools.tool import parse_tools
 
@@ -204,6 +214,15 @@ def test_an_opening_that_is_a_control_token_begins_the_calls(name: str) -> None:
 
 def test_without_a_call_there_is_nothing_to_hold_to() -> None:
     assert call_structure(TOOLS, ToolChoice("none"), HERMES) is None
+
+
+@pytest.mark.parametrize("style", [HERMES, LLAMA, MISTRAL])
+def test_text_that_may_not_call_does_not_even_look_so(style: CallStyle) -> None:
+    held = COMPILERS["bytes"].compile(text_structure(style))
+    for text in ("", "It is sunny.", '{"a": 1}', "[1]"):
+        assert accepts(held, BYTES, text)
+    for text in (style.write((GOOD,)), '{"name": "now", "arguments": {}}'):
+        assert held.start().prefix(spelt(BYTES, text)) < len(text)
 
 
 def test_schemas_that_cannot_be_held_to_are_refused_by_name() -> None:

@@ -14,6 +14,7 @@ from edgetts.errors import InvalidInput, StorageError
 from edgetts.evaluation.jsonlines import read_objects
 from edgetts.evaluation.loading import LONGEST_LINE, read_problem
 from edgetts.evaluation.record import FORMAT, ProblemRecord, Run, SampleRecord
+from edgetts.types import SamplingParams
 
 _HEADER_START = b'{"kind": "header", "format": '
 LOGPROB_DIGITS = 4
@@ -165,6 +166,11 @@ def _same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> di
             hint="Name another file, or one that edgetts eval --record wrote.",
         )
     plain = json.loads(json.dumps(wanted))  # tuples are lists in a file
+    before, asked = found.get("sampling"), plain.get("sampling")
+    if isinstance(before, dict) and isinstance(asked, dict):
+        # Settings that came later had their defaults then.
+        usual = json.loads(json.dumps(asdict(SamplingParams())))
+        found = {**found, "sampling": {name: usual[name] for name in asked if name in usual} | before}
     for name in SETTINGS:
         if name in plain and found.get(name) != plain[name]:
             raise InvalidInput(

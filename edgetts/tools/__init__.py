@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgetts.chat import ToolCall
-from edgetts.tools.asking import ToolRequest, prepare, prepare_for
-from edgetts.tools.grammar import call_structure
+from edgetts.tools.asking import ToolRequest, lay_out, prepare, prepare_for
+from edgetts.tools.grammar import call_structure, text_structure
 from edgetts.tools.reading import ArgumentsSaid, CallBegun, CallReader, Piece, TextSaid, read_calls
 from edgetts.tools.shortlist import MOST, shortlist
 from edgetts.tools.styles import HERMES, LLAMA, MISTRAL, CallStyle, find_style
@@ -27,8 +27,10 @@ __all__ = [
     "ToolRequest",
     "call_structure",
     "find_style",
+    "lay_out",
     "prepare",
     "prepare_for",
     "read_calls",
     "shortlist",
+    "text_structure",
 ]

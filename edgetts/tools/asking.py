@@ -15,8 +15,8 @@ from edgetts.chat import ChatTemplate, Message, ToolCall
 from edgetts.errors import EdgettsError
 from edgetts.structure import Structure
 from edgetts.tokenizer import Tokenizer
-from edgetts.tools.describing import described
-from edgetts.tools.grammar import call_structure
+from edgetts.tools.describing import described, plain
+from edgetts.tools.grammar import call_structure, text_structure
 from edgetts.tools.reading import CallReader, Ids, read_calls
 from edgetts.tools.shortlist import MOST, shortlist
 from edgetts.tools.styles import HERMES, CallStyle, find_style
@@ -32,7 +32,8 @@ class ToolRequest:
 
     tools: for the engine's `tools`; None where the messages themselves describe them. constraint: what answers are to
     be held to; None where no tool may be called. style: how calls are written; None where none may be. note: what the
-    caller should know, empty where there is nothing. offered: the tools that may be called.
+    caller should know, empty where there is nothing. offered: the tools that may be called. after_calls: what an answer
+    is to be held to that may not call, where the chat has calls: models go on calling as they see it done.
     """
 
     messages: tuple[Message, ...]
@@ -42,11 +43,12 @@ class ToolRequest:
     note: str
     choice: ToolChoice
     offered: tuple[Tool, ...]
+    after_calls: Structure | None = None
 
     @property
     def asked(self) -> Asked:
         """Keywords for `Engine.answer` and its like."""
-        return {"tools": self.tools, "constraint": self.constraint}
+        return {"tools": self.tools, "constraint": self.constraint or self.after_calls}
 
     @property
     def names(self) -> frozenset[str]:
@@ -82,37 +84,47 @@ def prepare(
     known = parse_tools(tools)
     chosen = ToolChoice.parse(choice, known)
     called = {call.name for message in messages for call in message.tool_calls}
+    found = find_style(template_source)
+    style = found or HERMES
+    if tokenizer is not None and found is not None:
+        style = found.with_tokens(lambda text: control_id(tokenizer, text))
+    laid_out = lay_out(messages, template_source)
+    if chosen.mode == "none":
+        after_calls = text_structure(style) if called else None
+        return ToolRequest(laid_out, None, None, None, "", chosen, (), after_calls)
     keep = called | ({chosen.name} if chosen.name else set())
     asked = next((m.content for m in reversed(messages) if m.role == "user"), "")
     shown = known if most is None else tuple(shortlist(known, asked, most, keep=keep))
-    notes = (
-        [] if len(shown) == len(known) else [f"{len(shown)} of {len(known)} tools are shown to the model."]
-    )
-    style = find_style(template_source)
-    own = style is None
-    if style is None:
-        style = HERMES
-        laid_out = described(messages, shown, chosen, system=_has_system(template_source))
-        if chosen.mode != "none":
-            notes.append(
-                "The model's chat template has no tools that edgetts knows, so a message describes them."
-            )
-    elif style.short_ids:
-        laid_out = [_with_short_ids(message) for message in messages]
-    else:
-        laid_out = list(messages)
-    if tokenizer is not None and not own:
-        style = style.with_tokens(lambda text: control_id(tokenizer, text))
-    none = chosen.mode == "none"
+    notes = []
+    if len(shown) < len(known):
+        notes.append(f"{len(shown)} of {len(known)} tools are shown to the model.")
+    if found is None:
+        laid_out = described(laid_out, shown, chosen, system=_has_system(template_source))
+        notes.append(
+            "The model's chat template has no tools that edgetts knows, so a message describes them."
+        )
     return ToolRequest(
-        messages=tuple(laid_out),
-        tools=None if own or none else [tool.to_openai() for tool in shown],
+        messages=laid_out,
+        tools=None if found is None else [tool.to_openai() for tool in shown],
         constraint=call_structure(shown, chosen, style, parallel),
-        style=None if none else style,
+        style=style,
         note=" ".join(notes),
         choice=chosen,
         offered=tuple(tool for tool in shown if chosen.name in (None, tool.name)),
     )
+
+
+def lay_out(messages: Sequence[Message], template_source: str) -> tuple[Message, ...]:
+    """Return a chat whose calls and results a model's chat template can show, whether or not there are tools now.
+
+    Where the template has no place for them they become text; where it insists on a form of ids they get others.
+    """
+    if not any(message.tool_calls or message.role == "tool" for message in messages):
+        return tuple(messages)
+    style = find_style(template_source)
+    if style is None:
+        return plain(messages)
+    return tuple(_with_short_ids(message) for message in messages) if style.short_ids else tuple(messages)
 
 
 def prepare_for(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgetts.chat import Message
-from edgetts.tools.styles import HERMES, CallStyle
+from edgetts.tools.styles import HERMES
 from edgetts.tools.tool import Tool, ToolChoice
 
 _BEFORE = "You can call functions. Here they are, one a line, as JSON:\n<tools>\n"
@@ -17,30 +17,21 @@ _RESULTS = "\nWhat it returned comes between <tool_response> tags. Answer from t
 
 
 def described(
-    messages: Sequence[Message],
-    tools: Sequence[Tool],
-    choice: ToolChoice,
-    style: CallStyle = HERMES,
-    *,
-    system: bool,
-) -> list[Message]:
-    """Return a chat in which the tools are described, and calls and results are plain text.
+    told: Sequence[Message], tools: Sequence[Tool], choice: ToolChoice, *, system: bool
+) -> tuple[Message, ...]:
+    """Return a chat, in which calls and results are text, with a description of the tools.
 
     system: whether the template has a place for a system message; without, the first of the user's says it.
     """
-    told = _plain(messages, style)
-    if choice.mode == "none" or not tools:
-        return told
     text = _description(tools, choice)
     if told and told[0].role == "system":
-        first = replace(told[0], content=f"{told[0].content}\n\n{text}")
-        return [first, *told[1:]]
+        return (replace(told[0], content=f"{told[0].content}\n\n{text}"), *told[1:])
     if system:
-        return [Message("system", text), *told]
+        return (Message("system", text), *told)
     at = next((i for i, m in enumerate(told) if m.role == "user"), None)
     if at is None:
-        return [Message("user", text), *told]
-    return [*told[:at], replace(told[at], content=f"{text}\n\n{told[at].content}"), *told[at + 1 :]]
+        return (Message("user", text), *told)
+    return (*told[:at], replace(told[at], content=f"{text}\n\n{told[at].content}"), *told[at + 1 :])
 
 
 def _description(tools: Sequence[Tool], choice: ToolChoice) -> str:
@@ -53,21 +44,24 @@ def _description(tools: Sequence[Tool], choice: ToolChoice) -> str:
     return f"{_BEFORE}{lines}{_AFTER}{_EXAMPLE}{_RESULTS}{must}"
 
 
-def _plain(messages: Sequence[Message], style: CallStyle) -> list[Message]:
-    """Return a chat without tool calls and results but in its texts; results that follow each other are one message."""
+def plain(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return a chat in which calls and results are text, as of Hermes' models.
+
+    Results are the user's; those that follow each other, and what the user says then, are one message: some templates
+    insist that turns alternate.
+    """
     made: list[Message] = []
     after_result = False
     for message in messages:
+        said = replace(message, tool_calls=(), tool_call_id=None, name=None)
         if message.role == "tool":
-            text = f"<tool_response>\n{message.content}\n</tool_response>"
-            if after_result:
-                made[-1] = replace(made[-1], content=f"{made[-1].content}\n{text}")
-            else:
-                made.append(Message("user", text))
+            said = Message("user", f"<tool_response>\n{message.content}\n</tool_response>")
         elif message.tool_calls:
             before = f"{message.content}\n" if message.content else ""
-            made.append(Message("assistant", before + style.write(message.tool_calls)))
+            said = Message("assistant", before + HERMES.write(message.tool_calls))
+        if after_result and said.role == "user":
+            made[-1] = replace(made[-1], content=f"{made[-1].content}\n{said.content}")
         else:
-            made.append(message)
+            made.append(said)
         after_result = message.role == "tool"
-    return made
+    return tuple(made)

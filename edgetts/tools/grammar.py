@@ -42,6 +42,13 @@ def call_structure(
     return Grammar("\n".join([*_start(choice, style), *rules, ""]))
 
 
+def text_structure(style: CallStyle) -> Grammar:
+    """Return what an answer may be that is no call, nor looks like one."""
+    opening = "" if style.hidden else f" & ~( ANY {_text(style.opening, style)} ANY )"
+    looks = r"""/\s*\[?\s*\{\s*"name"/"""
+    return Grammar(f"start: FREE\nANY: /(?s:.*)/\nFREE: ANY & ~( {looks} ANY ){opening}\n")
+
+
 def _start(choice: ToolChoice, style: CallStyle) -> list[str]:
     opening = _text(style.opening, style)
     if not style.opening:
