@@ -180,7 +180,8 @@ def main() -> None:
                 port = free_port()
                 if name == "edgetts":
                     command = [
-                        sys.executable, "-m", "edgetts", "serve", arguments.model, "--port", str(port), "--threads", str(arguments.threads),
+                        str(Path(sys.executable).with_name("edgetts")), "serve", arguments.model,
+                        "--port", str(port), "--threads", str(arguments.threads),
                     ]  # fmt: skip
                     # By id: SmolLM2's <|endoftext|> and <|im_end|>, and Qwen2.5's.
                     ending = {"logit_bias": dict.fromkeys(map(str, end_tokens(arguments.model)), -100)}

@@ -176,11 +176,12 @@ class Engine:
         cancel = asked.pop("cancel", None)
         watcher = asked.pop("watcher", None)
         priority = asked.pop("priority", "foreground")
+        began = asked.pop("began", None)
         if priority not in get_args(Priority):
             raise InvalidInput(
                 f"There is no priority {priority!r}.", hint=f"Choose one of: {', '.join(get_args(Priority))}."
             )
-        meter = Meter(self._clock, None if self._meters is None else self._meters())
+        meter = Meter(self._clock, None if self._meters is None else self._meters(), began)
         self._check_open()
         posed = self._pose(prompt, asked)
         hosts = self._hosts_for(posed)
@@ -410,7 +411,7 @@ def load(
     Runtime by name instead, with provider_options of its own. draft_model: a GGUF file of the same vocabulary that guesses
     tokens for the runtime that is opened first (extra `llamacpp`; see `edgetts export --draft`). quantize: keep, int4, int8 or fp32, where a conversion is
     needed, which only onnx does. kept_bytes: memory for what was read of questions, so that others that begin alike (the
-    next turn of a chat) need not read it again; None is an eighth of what is free, a gigabyte at most. most_waiting:
+    next turn of a chat) need not read it again; None is an eighth of what is free, half a gigabyte at most. most_waiting:
     questions that may wait for those under way; more raise Busy. measure: time a few passes when this device has not run the
     model before, so that deadlines are planned from facts; without, auto is onnx. notify gets sentences
     for a person, progress a stage and its share done. options go to the runtime (threads, spin, cache_type_k,
@@ -461,7 +462,7 @@ def load(
     return engine
 
 
-_MOST_KEPT = 1 << 30
+_MOST_KEPT = 1 << 29
 """Bytes that are kept of questions at most, where the caller does not say."""
 
 

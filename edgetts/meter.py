@@ -15,13 +15,15 @@ _LOOK = 0.05
 class Meter:
     """Started with the question; charges the prompt, every drawn token, and nothing twice.
 
-    energy: a meter of this answer's own, None where nothing counts joules. It is let go with the first summary: the
+    began: when the question came, on the clock; None is now. energy: a meter of this answer's own, None where nothing counts joules. It is let go with the first summary: the
     answer is no longer under way then, and takes no share of what others spend.
     """
 
-    def __init__(self, clock: Callable[[], float], energy: EnergyMeter | None = None) -> None:
+    def __init__(
+        self, clock: Callable[[], float], energy: EnergyMeter | None = None, began: float | None = None
+    ) -> None:
         self._clock = clock
-        self.began = clock()
+        self.began = clock() if began is None else min(began, clock())
         self.prompt_tokens = 0
         self.cached_tokens = 0
         """Tokens of the prompt that need not be read, as another question had them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import shutil
 import threading
@@ -133,10 +134,11 @@ def test_memory_that_the_machine_refuses_is_out_of_memory(
     used = session.cache_bytes
 
     def refuse(*arguments: object) -> None:
-        raise MemoryError
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     with monkeypatch.context() as patch:
         patch.setattr(cache.np, "zeros", refuse)
+        patch.setattr(cache.mmap, "mmap", refuse)
         for call in (lambda: session.fork(branch, 1), lambda: session.prefill(PROMPT_TOKENS)):
             with pytest.raises(OutOfMemory):
                 call()

@@ -131,6 +131,7 @@ LOOSE = {
     "the other key": (HERMES, '<tool_call>{"name": "now", "parameters": {}}</tool_call>'),
     "a brace too many": (HERMES, '<tool_call>{"name": "now", "arguments": {}}}</tool_call>'),
     "other spaces": (HERMES, '<tool_call>{ "name" :"now","arguments":{}} </tool_call>'),
+    "braces too many": (LLAMA, '{"name": "now", "parameters": {}}}}'),
     "a tag before": (LLAMA, '<|python_tag|>{"name": "now", "parameters": {}}'),
     "an id": (MISTRAL, '[TOOL_CALLS][{"name": "now", "arguments": {}, "id": "abcdefghi"}]'),
 }

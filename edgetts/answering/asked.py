@@ -62,9 +62,11 @@ class AskedNow(Asked, total=False):
     """What is asked for when an answer is computed, too.
 
     priority: foreground goes before background wherever both wait for the model. cancel: when it is requested, the answer
-    is what there is by then. watcher: is told what happens.
+    is what there is by then. watcher: is told what happens. began: when the question came, on the engine's clock
+    (`time.perf_counter`), where that was before the call: a deadline counts from then.
     """
 
     priority: Priority
     cancel: Cancellation | None
     watcher: Watcher | None
+    began: float | None

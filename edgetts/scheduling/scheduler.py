@@ -59,7 +59,7 @@ class Sharing:
 
     memory: Callable[[], int]
     kept_bytes: int = 0
-    most: int = 64
+    most: int = 16
     most_waiting: int = 256
 
 

@@ -39,6 +39,8 @@ class Answering:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         serving, note = self._serving, Note.of(scope)
+        # A deadline counts from here, whatever has to be waited for.
+        began = time.perf_counter()
         engine = serving.engine
         with serving.room() as take:
             body = await read_body(scope, receive, serving.settings, take)
@@ -48,13 +50,13 @@ class Answering:
 
             with serving.place() as cancel:
                 try:
-                    await unless_gone(receive, self._answer(read, engine, cancel, send, note))
+                    await unless_gone(receive, self._answer(read, engine, cancel, began, send, note))
                 except GoneError:
                     serving.metrics.disconnect()
                     note.gone = True
 
     async def _answer(
-        self, read: Callable[[], Ask], engine: Any, cancel: Cancellation, send: Any, note: Note
+        self, read: Callable[[], Ask], engine: Any, cancel: Cancellation, began: float, send: Any, note: Note
     ) -> None:
         ask = await asyncio.to_thread(read)
         note.user, note.streams = ask.user, ask.stream
@@ -64,7 +66,7 @@ class Answering:
             model=engine.model,
             fingerprint=f"edgetts-{version('edgetts')}",
         )
-        async with aclosing(engine.astream(ask.prompt, **ask.asked, cancel=cancel)) as events:
+        async with aclosing(engine.astream(ask.prompt, **ask.asked, cancel=cancel, began=began)) as events:
             if ask.stream:
                 await self._stream(ask, head, events, engine, send, note)
                 return

@@ -225,6 +225,8 @@ class CallReader:
             return True
         # A brace too many is what small models write.
         self._rest = self._rest.lstrip("} \t\r\n")
+        if not self._rest:
+            return False
         closing = self._style.closing
         if closing and self._rest != closing and closing.startswith(self._rest):
             return False

@@ -8,6 +8,9 @@ smaller length.
 
 from __future__ import annotations
 
+import math
+import mmap
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -201,15 +204,29 @@ class Arena:
                 continue
             block = (rows, self.shape.kv_heads, size, self.shape.head_dim)
             try:
-                # Zeroed pages are only mapped once they are written, and hold no NaN for a kernel to read.
-                self.keys = [np.zeros(block, np.float32) for _ in range(self.shape.layers)]
-                self.values = [np.zeros(block, np.float32) for _ in range(self.shape.layers)]
-            except MemoryError as error:
+                blocks = _zeros(2 * self.shape.layers, block)
+            except (MemoryError, OSError) as error:
                 self.limit.give(rows * size * self.shape.bytes_per_token)
                 raise OutOfMemory(
                     f"There are no {rows * size * self.shape.bytes_per_token / 1e6:.0f} MB for the cache.",
                     hint="Ask for fewer samples or a shorter prompt.",
                 ) from error
+            self.keys, self.values = blocks[: self.shape.layers], blocks[self.shape.layers :]
             self.capacity = size
             self.version += 1
             return
+
+
+def _zeros(count: int, shape: tuple[int, ...]) -> list[NDArray[np.float32]]:
+    """Return so many arrays of zeros, in pages that are only mapped once they are written, and given back when all are gone.
+
+    They hold no NaN for a kernel to read. An allocator would keep them once it has seen some go, and clear them at once.
+    """
+    size = math.prod(shape)
+    nbytes = max(1, count * size * 4)
+    if sys.platform == "win32":
+        whole = np.zeros(count * size, np.float32)
+    else:
+        pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        whole = np.frombuffer(pages, np.float32, count * size)
+    return [whole[i * size : (i + 1) * size].reshape(shape) for i in range(count)]
