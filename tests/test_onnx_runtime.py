@@ -133,7 +133,7 @@ def test_memory_that_the_machine_refuses_is_out_of_memory(
     branch, _ = session.prefill(PROMPT_TOKENS)
     used = session.cache_bytes
 
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     with monkeypatch.context() as patch:

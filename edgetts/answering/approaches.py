@@ -40,7 +40,7 @@ class Asking:
 
     def messages(self, messages: Sequence[Message], approach: Approach) -> list[Message]:
         """Return the chat that asks so: the same where the template does it."""
-        if approach == "reason" or self.switches:
+        if approach == "reason" or self.switches or messages[-1].role != "user":
             return list(messages)
         last = messages[-1]
         return [*messages[:-1], replace(last, content=f"{last.content}\n\n{ANSWER_ALONE}")]

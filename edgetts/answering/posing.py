@@ -126,6 +126,7 @@ def _messages(prompt: str | Sequence[Message], system: str | None) -> list[Messa
             raise InvalidInput(
                 "A chat's messages must be edgetts.Message.", hint="For example: Message('user', 'Hello')."
             )
-        if not messages[-1].content.strip():
+        # A tool may have returned nothing.
+        if messages[-1].role != "tool" and not messages[-1].content.strip():
             raise InvalidInput("The last message is empty.", hint="Ask something.")
     return [Message("system", system), *messages] if system else messages

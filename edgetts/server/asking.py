@@ -279,12 +279,18 @@ def _with_tools(ask: Ask, fields: Mapping[str, Any], model: Model) -> Ask:
                 "An answer is either kept to a response_format or may call tools.",
                 param="response_format",
             )
-        asked["constraint"], asked["tools"] = request.constraint or structure, request.tools
+        asked["constraint"] = request.constraint or structure or request.after_calls
+        asked["tools"] = request.tools
         return replace(ask, prompt=request.messages, asked=asked, tools=request)
     for name in ("tool_choice", "parallel_tool_calls"):
         if name in fields and fields[name] != "none":
             raise Refusal(400, f"{name} needs tools.", param=name)
+    from edgetts.tools import lay_out
+
     asked["constraint"] = structure
+    # Calls of before are shown as the model writes them, also where its template knows none.
+    laid_out = lay_out(ask.prompt, model.template)  # type: ignore[arg-type]  # a chat's
+    ask = replace(ask, prompt=tuple(laid_out))
     return replace(ask, asked=asked)
 
 
