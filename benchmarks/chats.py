@@ -69,10 +69,18 @@ class Server:
     process: subprocess.Popen[bytes]
     ending: dict[str, Any]
 
+    def model(self) -> str:
+        """Return the name of the model that it has."""
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        link.request("GET", "/v1/models")
+        name: str = json.load(link.getresponse())["data"][0]["id"]
+        link.close()
+        return name
+
     def ask(self, messages: list[dict[str, str]], tokens: int, seed: int) -> tuple[float, int, str]:
         """Return the seconds to the first token, the tokens and the text of a streamed answer."""
         body = {
-            "model": "m",
+            "model": self.model(),
             "messages": messages,
             "max_tokens": tokens,
             "temperature": 0.7,
@@ -194,9 +202,9 @@ def main() -> None:
                 log = (Path(logs) / name).open("wb")
                 process = subprocess.Popen(command, stdout=log, stderr=log)
                 servers.append(Server(name, port, process, ending))
-            for server in servers:
-                wait_for(server)
-                server.ask([{"role": "user", "content": "Say hello."}], 8, 0)
+                # One after the other: ours looks at how busy the machine is when it opens a model.
+                wait_for(servers[-1])
+                servers[-1].ask([{"role": "user", "content": "Say hello."}], 8, 0)
             for i in range(arguments.rounds):
                 questions = [
                     f"Round {i}: tell me a long story about a {a}, number {n}."

@@ -290,8 +290,7 @@ def _with_tools(ask: Ask, fields: Mapping[str, Any], model: Model) -> Ask:
     asked["constraint"] = structure
     # Calls of before are shown as the model writes them, also where its template knows none.
     laid_out = lay_out(ask.prompt, model.template)  # type: ignore[arg-type]  # a chat's
-    ask = replace(ask, prompt=tuple(laid_out))
-    return replace(ask, asked=asked)
+    return replace(ask, prompt=laid_out, asked=asked)
 
 
 def _narrow(name: str, value: float) -> float | int:
