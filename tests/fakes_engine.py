@@ -69,7 +69,8 @@ class ScriptedSession(FakeSession):
     ) -> None:
         size = len(vocabulary())
         self.end = token_id(END)
-        first = [0.0] * size
+        # As far from the others as what the scripts say is; where something forbids it, another is taken.
+        first = [2e-22] * size
         first[SPACE] = 1.0
         super().__init__(
             ToyModel(size, lambda prefix: first, frozenset({self.end})),

@@ -87,7 +87,9 @@ def test_examples_run(
 ) -> None:
     monkeypatch.setattr("sys.argv", [str(example)])
     runpy.run_path(str(example), run_name="__main__")
-    assert "The answer is 4" in capsys.readouterr().out
+    # What a schema describes the scripted model can only say in pieces.
+    said = '"city"' if example.name == "structured.py" else "The answer is 4"
+    assert said in capsys.readouterr().out
 
 
 def test_the_house_is_described_as_it_is() -> None:
