@@ -38,6 +38,9 @@ class Walker:
             state = self.automaton.moves[state][token]
         return len(tokens)
 
+    def ending(self, most: int) -> Sequence[int] | None:
+        return self.automaton.ways.get(self.state, None) if most else None
+
     def take(self, token: int) -> None:
         if token not in self.automaton.moves[self.state]:
             raise InvalidInput(f"The token {token} may not come next.")
@@ -56,6 +59,8 @@ class Automaton:
     moves: Moves
     asked: list[int] = field(default_factory=list)
     """Tokens that `allows` was called with."""
+    ways: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By state, the tokens that lead to where a text may end."""
     masks: int = 0
     """Calls of `allowed`."""
 

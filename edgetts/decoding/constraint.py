@@ -30,6 +30,10 @@ class Matcher(Protocol):
         """Return how many of the first tokens may come next, one after the other; the matcher stays where it is."""
         ...
 
+    def ending(self, most: int) -> Sequence[int] | None:
+        """Return tokens that lead to where the text may end, perhaps none, and few of them; None where `most` were not enough."""
+        ...
+
     def take(self, token: int) -> None:
         """Move on by a token that may come next. Raises InvalidInput for another."""
         ...

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from edgetts.decoding.alone import Alone, Situation
+from edgetts.decoding.closing import Closings
 from edgetts.decoding.constraint import Constraint
 from edgetts.decoding.sampling import Drawn, Sampler
 from edgetts.decoding.session import Branch, Logits, Session
 from edgetts.decoding.trace import Ending, TokenDrawn, Trace
 from edgetts.errors import InvalidInput
-from edgetts.types import FinishReason, SamplingParams
+from edgetts.types import LONGEST_DRAFT, FinishReason, SamplingParams
 
 # Tokens read on in one pass: the logits of all of them are in memory at once.
 _READ = 64
@@ -50,6 +51,7 @@ class ParallelDecoder:
         self._keep_ended = keep_ended
         self._constraint = constraint
         self._crowded = crowded
+        self._closings = None if constraint is None else Closings(constraint, max_tokens)
         self._prompt_length = prompt.length
         self.last_width = 0
         """Tokens that the latest pass ran."""
@@ -178,13 +180,16 @@ class ParallelDecoder:
             sampler = Sampler(
                 self._params, index, greedy=greedy, prompt=prompt, drawn=before, matcher=matcher
             )
-            trace = Trace(index, sampler, branch)
+            trace = Trace(
+                index, sampler, branch, closing=None if self._closings is None else self._closings.of()
+            )
             if parent is not None:
                 trace.inherit(parent)
             self.traces[index] = trace
             begun.append(trace)
         self._running += begun
         drawn = [self._draw(trace, logits) for trace in begun]
+        self._close_in_time()
         self._evict()
         return drawn
 
@@ -205,6 +210,7 @@ class ParallelDecoder:
             self.last_width = len(branches)
             logits = self._session.step(branches, [trace.tokens[-1] for trace in running])
             drawn = [self._draw(trace, row) for trace, row in zip(running, logits, strict=True)]
+        self._close_in_time()
         self._evict()
         return drawn
 
@@ -224,7 +230,8 @@ class ParallelDecoder:
         trace = self.traces[sample]
         if trace not in self._running:
             raise InvalidInput(f"Sample {sample} cannot be concluded: it does not run.")
-        if trace.sampler.matcher is not None:
+        matcher = trace.sampler.matcher
+        if matcher is not None and matcher.prefix(tokens) < len(tokens):
             raise InvalidInput(
                 f"Sample {sample} is kept to {self._constraint.name if self._constraint else 'a language'}, "
                 "which what concludes it would break."
@@ -235,14 +242,23 @@ class ParallelDecoder:
             )
         if trace.ending is None:
             greedy = Sampler(
-                self._params, sample, greedy=True, prompt=self._prompt_tokens, drawn=trace.tokens
+                self._params,
+                sample,
+                greedy=True,
+                prompt=self._prompt_tokens,
+                drawn=trace.tokens,
+                matcher=matcher,
             )
             trace.ending = Ending(deque(tokens), most, greedy, reason)
 
     @property
     def _runs_alone(self) -> bool:
         """Whether the next pass is one sample's that may come to its tokens otherwise."""
-        return len(self._running) == 1 and self._running[0].ending is None and not self._crowded()
+        if len(self._running) != 1 or self._crowded():
+            return False
+        only = self._running[0]
+        closes = only.closing is not None and only.closing.near(len(only.tokens), LONGEST_DRAFT)
+        return only.ending is None and not closes
 
     def end(self, sample: int, reason: FinishReason, keep: int | None = None) -> None:
         """End a sample and free its branch; one that has ended stays as it was.
@@ -311,6 +327,23 @@ class ParallelDecoder:
         )
         drawn, self.last_width = alone.step(situation)
         return drawn
+
+    def _close_in_time(self) -> None:
+        """Have constrained samples end as their language allows, rather than be cut by the limit of tokens."""
+        for trace in self._running:
+            matcher = trace.sampler.matcher
+            if (
+                trace.closing is None
+                or trace.finish is not None
+                or trace.ending is not None
+                or matcher is None
+            ):
+                continue
+            way = trace.closing.due(len(trace.tokens), matcher)
+            if way:
+                self.conclude(trace.index, way, 0, "length")
+            elif way is not None:
+                trace.finish = "length"
 
     def _complete(self, branch: Branch) -> None:
         if branch.pending:  # it ran alone until now, and left the network early

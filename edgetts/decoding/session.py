@@ -26,19 +26,19 @@ class Cancellation:
     """Ask work under way in another thread to stop. Set once, stays set."""
 
     def __init__(self) -> None:
-        self._set = threading.Event()
-        # A signal handler may request it while this very thread registers a pass.
+        self._set = False
+        # A signal handler may request it while this very thread registers a pass, or requests it.
         self._lock = threading.RLock()
         self._interrupts: list[Callable[[], None]] = []
 
     @property
     def requested(self) -> bool:
-        return self._set.is_set()
+        return self._set
 
     def request(self) -> None:
         """Set it, and interrupt the passes that are registered now."""
         with self._lock:
-            self._set.set()
+            self._set = True
             interrupts = list(self._interrupts)
         for interrupt in interrupts:
             interrupt()
@@ -47,7 +47,7 @@ class Cancellation:
         """Have `interrupt` called, from any thread, when it is set; at once if it is set already."""
         with self._lock:
             self._interrupts.append(interrupt)
-            now = self._set.is_set()
+            now = self._set
         if now:
             interrupt()
 

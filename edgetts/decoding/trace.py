@@ -6,6 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
+from edgetts.decoding.closing import Closing
 from edgetts.decoding.sampling import Drawn, Sampler
 from edgetts.decoding.session import Branch, Logits
 from edgetts.types import FinishReason
@@ -56,6 +57,8 @@ class Trace:
     paused: bool = False
     following: Logits | None = None
     ending: Ending | None = None
+    closing: Closing | None = None
+    """Watches that a limit does not cut a constrained sample."""
     log_shares: list[float] = field(default_factory=list)
     top_logprobs: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
 

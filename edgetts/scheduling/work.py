@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from edgetts.scheduling.seat import Seat
 
 
+def _shut() -> threading.Lock:
+    """Return a lock that is held: unlike an event's, it has no lock of its own that an interrupted thread could hold."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(eq=False, slots=True)
 class Work:
     """Something that one seat waits for. logits, features: what came of it, the waiting thread's own."""
@@ -21,19 +28,28 @@ class Work:
     logits: Logits | None = None
     features: Features | None = None
     error: BaseException | None = None
-    _done: threading.Event = field(default_factory=threading.Event)
+    finished: bool = False
+    abandoned: bool = False
+    """Whether the thread that waited was interrupted: what is under way ends, and nothing more is done of it."""
+    _gate: threading.Lock = field(default_factory=_shut)
 
     def finish(self, error: BaseException | None = None) -> None:
-        self.error = error
-        self._done.set()
-
-    @property
-    def finished(self) -> bool:
-        return self._done.is_set()
+        """Let who waits go on; what is finished stays as it is."""
+        if not self.finished:
+            self.error = error
+            self.finished = True
+            self._gate.release()
 
     def wait(self) -> None:
-        """Wait until it is finished."""
-        self._done.wait()
+        """Wait until it is finished. A signal handler may finish what its own thread waits for."""
+        if not self.finished:
+            with self._gate:
+                pass
+
+    @property
+    def running(self) -> list[tuple[Branch, Sequence[int]]]:
+        """What is appended to which branch."""
+        return []
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +59,10 @@ class Step(Work):
     branches: Sequence[Branch] = ()
     tokens: Sequence[int] = ()
 
+    @property
+    def running(self) -> list[tuple[Branch, Sequence[int]]]:
+        return [(branch, (token,)) for branch, token in zip(self.branches, self.tokens, strict=False)]
+
 
 @dataclass(eq=False, slots=True)
 class Lone(Work):
@@ -51,6 +71,10 @@ class Lone(Work):
     call: Callable[[], Logits] = field(kw_only=True)
     branch: Branch = field(kw_only=True)
     tokens: Sequence[int] = ()
+
+    @property
+    def running(self) -> list[tuple[Branch, Sequence[int]]]:
+        return [(self.branch, self.tokens)]
 
 
 @dataclass(eq=False, slots=True)
@@ -67,4 +91,7 @@ class Reading(Work):
     """Whether the branch is this reading's own, to be freed where it fails."""
     read: int = 0
     cached: int = 0
-    chunks: int = 0
+
+    @property
+    def running(self) -> list[tuple[Branch, Sequence[int]]]:
+        return [] if self.branch is None else [(self.branch, self.tokens[self.read :])]

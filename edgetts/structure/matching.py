@@ -69,6 +69,10 @@ class GrammarMatcher:
             further.take(token)
         return most + further.may_end
 
+    def ending(self, most: int) -> tuple[int, ...] | None:
+        """Return few tokens that lead to where the text may end; None where `most` were not enough."""
+        return self._vocabulary.ways_out.find(self.copy(), most)
+
     def take(self, token: int) -> None:
         """Move on by a token that may come next."""
         if not self.allows(token):

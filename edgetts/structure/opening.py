@@ -55,6 +55,10 @@ class OpeningMatcher:
         further.take(tokens[0])
         return 1 + further.prefix(tokens[1:])
 
+    def ending(self, most: int) -> tuple[int, ...] | None:
+        """Return few tokens that lead to where the text may end; None where `most` were not enough."""
+        return self._vocabulary.ways_out.find(self.copy(), most)
+
     def take(self, token: int) -> None:
         """Move on by a token that may come next."""
         if self._first is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgetts.errors import InvalidInput, MissingExtra
+from edgetts.structure.way_out import WaysOut
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
@@ -34,6 +35,7 @@ class Vocabulary:
         )
         self.end_texts = {self.writes[token].decode(errors="replace") for token in ends}
         self.lone_spaces = frozenset(token for token, written in enumerate(self.writes) if written == b" ")
+        self.ways_out = WaysOut(self)
         self.strips_space = tokenizer.strips_first_space
         """Whether a space that a text begins with is not part of it, as SentencePiece has it."""
 
