@@ -3,7 +3,7 @@
     python benchmarks/constrained.py --model smollm2-135m-instruct --seeds 3 --samples 5
 
 Answers the questions of tests/data/schemas.json, several samples each, kept to their JSON schemas, and checks every sample that
-the model ended with the package jsonschema; what a limit of tokens cut is counted apart. Then the same questions in turns:
+is drawn with the package jsonschema; those that the limit of tokens had end are counted apart. Then the same questions in turns:
 kept to the schema by a mask, by rejection, and not at all with as many tokens, plain decoding; the ratio is of seconds a
 token after the first, within each turn. Compile and mask times are of the compiler and the matchers alone, on this vocabulary. The
 last line is JSON.
@@ -53,16 +53,16 @@ def main() -> None:
         costs = _costs(engine, entries, options)
         model = engine.model
     print(
-        f"{'schema':22} {'valid':>6} {'cut':>4} {'wrong':>6} {'tokens':>7} {'compile ms':>11} {'mask us':>8}"
+        f"{'schema':22} {'valid':>6} {'closed':>7} {'wrong':>6} {'tokens':>7} {'compile ms':>11} {'mask us':>8}"
     )
     by_name = {row["name"]: row for row in rows}
     for name, (compile_ms, mask_us) in times["schemas"].items():
-        row = by_name.get(name, {"valid": 0, "cut": 0, "wrong": 0, "tokens": 0})
+        row = by_name.get(name, {"valid": 0, "closed": 0, "wrong": 0, "tokens": 0})
         print(
-            f"{name:22} {row['valid']:>6} {row['cut']:>4} {row['wrong']:>6} {row['tokens']:>7.0f} "
+            f"{name:22} {row['valid']:>6} {row['closed']:>7} {row['wrong']:>6} {row['tokens']:>7.0f} "
             f"{compile_ms:>11.1f} {mask_us:>8.0f}"
         )
-    print(f"{'all':22} {counts['valid']:>6} {counts['cut']:>4} {counts['wrong']:>6}")
+    print(f"{'all':22} {counts['valid']:>6} {counts['closed']:>7} {counts['wrong']:>6}")
     print(f"first compile, with the vocabulary: {times['first_seconds']:.2f} s")
     for name, ratio in costs.items():
         print(
@@ -108,16 +108,18 @@ def _compiling(engine: Engine, entries: list[dict[str, Any]]) -> dict[str, Any]:
 def _validity(
     engine: Engine, entries: list[dict[str, Any]], options: argparse.Namespace
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    counts = {"valid": 0, "cut": 0, "wrong": 0}
+    counts = {"valid": 0, "closed": 0, "wrong": 0}
     rows = []
     for entry in entries if options.seeds else ():
-        row: dict[str, Any] = {"name": entry["name"], "valid": 0, "cut": 0, "wrong": 0}
+        row: dict[str, Any] = {"name": entry["name"], "valid": 0, "closed": 0, "wrong": 0}
         validator = Draft202012Validator(entry["schema"])
         lengths = []
         for seed in range(options.seeds):
             answer = _ask(engine, entry, seed, options.samples, options.max_tokens, options.temperature)
             for sample in answer.samples:
-                kind = "cut" if not sample.complete else _judge(validator, sample.text)
+                kind = _judge(validator, sample.text)
+                if kind == "valid" and not sample.complete:
+                    kind = "closed"
                 row[kind] += 1
                 counts[kind] += 1
                 lengths.append(len(sample.tokens))

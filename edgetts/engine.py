@@ -248,12 +248,18 @@ class Engine:
 
     async def astream(self, prompt: Prompt, **asked: Unpack[AskedNow]) -> AsyncIterator[Event]:
         """Yield the events of `stream`; whoever leaves early has the answer cancelled, and what it holds freed."""
-        cancel = asked.get("cancel") or Cancellation()
-        asked["cancel"] = cancel
-        events = in_thread(lambda: self.stream(prompt, **asked), cancel)
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        # One of its own: the caller's may be that of other answers too, which go on when this one is left.
+        given, own = asked.get("cancel"), Cancellation()
+        asked["cancel"] = own
+        if given is not None:
+            given.register(own.request)
+        try:
+            async with aclosing(in_thread(lambda: self.stream(prompt, **asked), own)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            if given is not None:
+                given.unregister(own.request)
 
     def plan(self, prompt: Prompt, **asked: Unpack[Asked]) -> Plan:
         """Return the plan that `answer` would begin with, with everything that it was chosen among; compute nothing.

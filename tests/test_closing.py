@@ -11,13 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 from automata import Automaton
-from fakes_engine import tiny_engine_bundle, tiny_tokenizer
+from fakes_engine import (
+    ENDLESS,
+    FakeClock,
+    ScriptedSession,
+    scripted_engine,
+    tiny_engine_bundle,
+    tiny_tokenizer,
+)
 from structure_cases import SCHEMAS, TOKENIZERS, compiler_of, ends_of
 
 from edgetts import Budget, SamplingParams
 from edgetts.decoding.closing import Closings
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.loading import open_engine
+from edgetts.profiles.curves import StepTimes
 from edgetts.structure import JsonSchema, Regex
 from edgetts.testing import FakeSession, ToyModel
 
@@ -78,8 +86,10 @@ def test_far_from_the_limit_nothing_is_looked_for() -> None:
     assert closing is not None
     matcher = language.start()
     assert closing.due(10, matcher) is None
-    assert not closing.near(900, 8)
-    assert closing.near(980, 8)
+    assert not closing.near(480, 8), "the first look is half way"
+    assert closing.near(490, 8)
+    assert closing.due(500, matcher) is None
+    assert not closing.near(500, 8), "and the next half way from there"
     assert closing.due(995, matcher) == (B,)
 
 
@@ -118,6 +128,30 @@ def test_ways_out_of_expressions() -> None:
     assert matcher.ending(2) is None
 
 
+def test_a_text_that_gets_deeper_and_deeper_is_closed_all_the_same(tiny_engine_bundle: Path) -> None:
+    node: dict[str, Any] = {
+        "type": "object",
+        "properties": {"next": {"type": "array", "items": {"$ref": "#/$defs/node"}, "minItems": 0}},
+        "required": ["next"],
+        "additionalProperties": False,
+    }
+    schema = {"$ref": "#/$defs/node", "$defs": {"node": node}}
+    with open_engine(tiny_engine_bundle, measure=False) as engine:
+        bracket, brace = (engine.tokenizer.encode(text, special=False)[0] for text in "]}")
+        answer = engine.answer(
+            "Hi",
+            constraint=JsonSchema(schema),
+            # Whatever can be closed had better not be.
+            sampling=SamplingParams(
+                temperature=1.0, max_tokens=150, logit_bias=((bracket, -100), (brace, -100))
+            ),
+            decode="plain",
+        )
+    jsonschema.validate(json.loads(answer.text), schema)
+    assert answer.text.count("[") > 5
+    assert answer.samples[0].finish_reason == "length"
+
+
 @pytest.mark.parametrize("decode", ["plain", "speculative"])
 def test_an_engine_gives_whole_json_within_the_limit(tiny_engine_bundle: Path, decode: Any) -> None:
     schema = {
@@ -145,3 +179,33 @@ def test_an_engine_gives_whole_json_within_the_limit(tiny_engine_bundle: Path, d
     for sample in answer.samples:
         assert len(sample.tokens) <= 90
         jsonschema.validate(json.loads(sample.text), schema)
+
+
+def test_a_budget_of_tokens_ends_in_whole_json_too(tiny_engine_bundle: Path) -> None:
+    schema = {"type": "object", "properties": {"story": {"type": "string"}}, "required": ["story"]}
+    with open_engine(tiny_engine_bundle, measure=False) as engine:
+        answer = engine.answer(
+            "Hi",
+            constraint=JsonSchema(schema),
+            sampling=SamplingParams(temperature=1.0, seed=3),
+            budget=Budget(samples=2, tokens=120),
+            strategy="independent",
+        )
+    assert answer.stop_reason == "tokens"
+    assert {sample.finish_reason for sample in answer.samples} <= {"budget", "length"}
+    assert sum(len(sample.tokens) for sample in answer.samples) <= 120
+    for sample in answer.samples:
+        jsonschema.validate(json.loads(sample.text), schema)
+
+
+def test_a_deadline_ends_in_whole_json_too(tiny_tokenizer: Any) -> None:
+    times = StepTimes((1, 8), (0.01, 0.02), 1000.0, "measured")
+    clock = FakeClock()
+    session = ScriptedSession([ENDLESS] * 4, clock=clock, times=times)
+    engine = scripted_engine(tiny_tokenizer, session, clock=clock, times=times)
+    schema = {"type": "object", "properties": {"story": {"type": "string"}}, "required": ["story"]}
+    answer = engine.answer("Hi", constraint=JsonSchema(schema), budget=Budget(seconds=3), decode="plain")
+    assert answer.stop_reason == "deadline"
+    assert answer.usage.seconds <= 3
+    assert len(answer.text) > 50
+    jsonschema.validate(json.loads(answer.text), schema)

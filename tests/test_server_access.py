@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -14,7 +15,7 @@ from fakes_engine import tiny_engine_bundle, tiny_tokenizer
 from server_fixtures import MODEL, Running, echo_engine, running, until
 
 from edgetts.engine import Engine
-from edgetts.errors import InvalidInput, ModelNotFound
+from edgetts.errors import InvalidInput, ModelNotFound, StorageError
 from edgetts.server import Settings
 from edgetts.server.shape import KNOWN
 from edgetts.tokenizer import Tokenizer
@@ -207,6 +208,17 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
         until(lambda: bool(server.failures))
         assert server.get("/health").json() == {"status": "failed"}
         assert "no such model" in server.chat().json()["error"]["message"]
+
+
+def test_files_that_cannot_be_reached_are_an_error_of_storage(tmp_path: Path) -> None:
+    def load() -> Engine:
+        (tmp_path / "nonesuch").read_bytes()
+        raise AssertionError
+
+    with running(load) as server:
+        until(lambda: bool(server.failures))
+        assert isinstance(server.failures[0], StorageError)
+        assert "nonesuch: No such file" in str(server.failures[0])
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,20 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
+import struct
+import sys
 import threading
+from asyncio import selector_events
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from fakes_engine import tiny_engine_bundle, tiny_tokenizer
-from server_fixtures import MODEL, EchoSession, Running, echo_engine, read_all, running, until
+from server_fixtures import MODEL, WAIT, EchoSession, Running, echo_engine, read_all, running, until
 
 from edgetts.engine import Engine
 from edgetts.server.bodies import read_json
@@ -126,6 +130,13 @@ def test_what_is_not_said_to_be_json_is_415(server: Running, kind: str) -> None:
     assert server.post(CHAT, content=body(), headers={"content-type": kind}).status_code == 415
 
 
+def test_a_compressed_body_is_415(server: Running) -> None:
+    refused = server.post(CHAT, content=gzip.compress(body()), headers={"content-encoding": "gzip"})
+    assert refused.status_code == 415
+    assert "compressed" in refused.json()["error"]["message"]
+    assert server.post(CHAT, content=body(), headers={"content-encoding": "identity"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "head",
     [
@@ -185,6 +196,28 @@ def test_a_slow_head_is_408_however_often_a_byte_comes(server: Running) -> None:
 def test_a_connection_that_says_nothing_is_closed(server: Running) -> None:
     with server.connected() as one:
         assert status_of(read_all(one)) == 408
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another event loop")
+def test_who_leaves_while_it_is_refused_is_no_error(
+    server: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = threading.Event()
+    with server.connected() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+        transport = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+        write = transport.write
+
+        def write_and_lose(self: Any, data: bytes) -> None:
+            write(self, data)
+            if b"request did not come" in data:
+                one.close()
+                refused.set()
+
+        monkeypatch.setattr(transport, "write", write_and_lose)
+        assert refused.wait(WAIT)
+        until(lambda: len(server.server.server_state.connections) == 0)
+    assert [record.name for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_a_second_head_may_not_be_slow_either(server: Running) -> None:

@@ -103,7 +103,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]},
         "describes at # never ends",
     ),
-    "exclusive": ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
+    "exclusive": ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "use 'anyOf'"),
     "look ahead": (text(pattern="^(?!a)"), "look-ahead"),
     "unclosed": (text(pattern="("), "unclosed group"),
     "doubled names": ({"type": "object", "minProperties": 3}, "'minProperties' at #"),

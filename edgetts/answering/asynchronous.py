@@ -11,8 +11,9 @@ from edgetts.decoding.session import Cancellation
 from edgetts.types import Answer, Event, Finished
 
 _Value = TypeVar("_Value")
-# Events that wait for a coroutine that reads slowly; then the thread waits, and with it this one answer.
-_AHEAD = 64
+# Events that wait for a coroutine that reads slowly; then the thread waits. More than answers have: one that waited
+# would keep its place and its branches from others, for as long as somebody does not read.
+_AHEAD = 1 << 16
 
 
 def finished(events: Iterator[Event]) -> Answer:
@@ -47,7 +48,7 @@ async def in_thread(
             iterator = start()
             try:
                 for value in iterator:
-                    if left.is_set():
+                    if left.is_set() or loop.is_closed():
                         break
                     room.acquire()
                     tell(values.put_nowait, (value, None))

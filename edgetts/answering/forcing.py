@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
+from edgetts.decoding.closing import LONGEST_WAY, passes_to_end
+from edgetts.decoding.constraint import Constraint, Matcher
 from edgetts.selection.answers import AnswerFormat, extract
 from edgetts.selection.answers.format import FormatName
 from edgetts.tokenizer import Tokenizer
@@ -43,8 +46,40 @@ class Conclusion:
     most: int
 
 
+class Concluding(Protocol):
+    """How the samples of one question are concluded when the budget ends.
+
+    least: tokens that a sample has more than before it is concluded.
+    """
+
+    @property
+    def passes(self) -> int:
+        """Passes that a conclusion takes at most, one token each; 0 where there is none to make."""
+        ...
+
+    @property
+    def least(self) -> int: ...
+
+    def conclusion(self, text: str, matcher: Matcher | None) -> Conclusion | None:
+        """Return how a text is concluded; None where it is left as it is. matcher: where a constrained one stands."""
+        ...
+
+
+class LanguageForcing:
+    """Has constrained samples end as their language allows, in as many tokens as that should take."""
+
+    least = 0
+
+    def __init__(self, constraint: Constraint) -> None:
+        self.passes = passes_to_end(constraint)
+
+    def conclusion(self, text: str, matcher: Matcher | None) -> Conclusion | None:  # noqa: ARG002 - the words do not count
+        way = None if matcher is None else matcher.ending(LONGEST_WAY)
+        return Conclusion(tuple(way), 0) if way else None
+
+
 class Forcing:
-    """Concludes the samples of one question.
+    """Concludes the samples of one question in words.
 
     template: of the chat, or "". prompt: what is continued, since a template may open the thinking. several: more than one sample
     is drawn; a lone text of which nobody said what its answer looks like may be no answer to anything, and is left as it is.
@@ -81,7 +116,12 @@ class Forcing:
             ways.append(self._made(thinking=True))
         return max((len(way.tokens) + way.most for way in ways), default=0)
 
-    def conclusion(self, text: str) -> Conclusion | None:
+    @property
+    def least(self) -> int:
+        """A text that is no longer than its conclusion would be asked before it has begun."""
+        return self.passes
+
+    def conclusion(self, text: str, matcher: Matcher | None = None) -> Conclusion | None:  # noqa: ARG002 - there is none
         """Return how a text is concluded; None where it states its answer already, or there are no words for it."""
         if self.thinking(text):
             return self._made(thinking=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 
-from edgetts.answering.forcing import Forcing
+from edgetts.answering.forcing import Concluding
 from edgetts.answering.growing import grow
 from edgetts.answering.judge import Judge
 from edgetts.answering.texts import Texts
@@ -37,7 +37,7 @@ class LiveRun:
         streams: bool,
         verifier: Verifier | None = None,
         watcher: Watcher | None = None,
-        forcing: Forcing | None = None,
+        forcing: Concluding | None = None,
     ) -> None:
         """streams: text is yielded as it is drawn. forcing: None leaves samples that run out of time as they are."""
         self.texts = texts
@@ -89,14 +89,15 @@ class LiveRun:
         for sample in self._begun:
             made = None
             if self.decoder.traces[sample].ending is None:
-                made = self._forcing.conclusion(self.text(sample))
+                matcher = self.decoder.traces[sample].sampler.matcher
+                made = self._forcing.conclusion(self.text(sample), matcher)
             if made is not None:
                 self.decoder.conclude(sample, made.tokens, made.most, reason)
 
     @property
     def _begun(self) -> list[int]:
         """Return the running samples that are long enough to be concluded."""
-        least = 0 if self._forcing is None else self._forcing.passes
+        least = 0 if self._forcing is None else self._forcing.least
         return [i for i in self.decoder.active if len(self.decoder.traces[i].tokens) > least]
 
     def text(self, sample: int) -> str:

@@ -312,7 +312,8 @@ def request_for(posed: Posed, place: Place, memory_free: int) -> Request:
         parallel=place.parallel,
         runtime=place.runtime,
         approaches=tuple(
-            replace(asked, known=place.known(posed.prompts.get(asked.approach, ()))) for asked in posed.approaches
+            replace(asked, known=place.known(posed.prompts.get(asked.approach, ())))
+            for asked in posed.approaches
         ),
         seconds=terms.budget.seconds,
         deterministic=wishes.sampling.temperature == 0,

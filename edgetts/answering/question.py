@@ -11,7 +11,7 @@ from typing import Protocol
 
 from edgetts.answering.choosing import Choosing
 from edgetts.answering.following import conclude, follow, shown
-from edgetts.answering.forcing import Forcing
+from edgetts.answering.forcing import Concluding, Forcing, LanguageForcing
 from edgetts.answering.judge import Judge
 from edgetts.answering.live import LiveRun
 from edgetts.answering.texts import Texts
@@ -120,8 +120,7 @@ def compute(question: Question) -> Iterator[Event]:
             streams=_streams(question),
             verifier=choosing.verifier,
             watcher=watcher,
-            # What is said when the budget ends would break a constraint.
-            forcing=None if choosing.steps or question.constraint is not None else _forcing(question),
+            forcing=None if choosing.steps else _forcing(question),
         )
         if watcher is not None:
             watcher.prompt_read(question.clock())
@@ -206,8 +205,10 @@ def _unchosen(question: Question, texts: Texts, stop: StopReason, detail: str = 
     )
 
 
-def _forcing(question: Question) -> Forcing:
+def _forcing(question: Question) -> Concluding:
     """Return what concludes the samples of a question that runs out of its budget."""
+    if question.constraint is not None:
+        return LanguageForcing(question.constraint)
     return Forcing(
         question.tokenizer,
         question.choosing.answer_format,

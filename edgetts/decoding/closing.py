@@ -8,8 +8,14 @@ from edgetts.decoding.constraint import Constraint, Matcher
 
 # Tokens by which a way out may grow with one token more, beside as many as the shortest text has.
 _SPARE = 16
-# A way out that is longer is not looked for.
-_LONGEST = 512
+LONGEST_WAY = 512
+"""Tokens of a way out that is looked for at most."""
+
+
+def passes_to_end(constraint: Constraint) -> int:
+    """Return in how many tokens a text should come to its end from wherever it is; 0 where no way out is known."""
+    shortest = constraint.start().ending(LONGEST_WAY)
+    return 0 if shortest is None else _SPARE + len(shortest)
 
 
 class Closings:
@@ -17,7 +23,7 @@ class Closings:
 
     def __init__(self, constraint: Constraint, limit: int) -> None:
         self._limit = limit
-        shortest = constraint.start().ending(min(limit, _LONGEST))
+        shortest = constraint.start().ending(min(limit, LONGEST_WAY))
         self._length = None if shortest is None else len(shortest)
 
     def of(self) -> Closing | None:
@@ -26,12 +32,16 @@ class Closings:
 
 
 class Closing:
-    """Watch over one sample. The way out is looked for only where it may be due, as that takes as long as some draws."""
+    """Watch over one sample. The way out is looked for only where it may be due, as that takes as long as some draws.
+
+    With what is left beyond it half used up, it is looked for again: one that grows by no more than a token with each token
+    is never too long by then.
+    """
 
     def __init__(self, shortest: int, limit: int) -> None:
         self._limit = limit
         self._spare = _SPARE + shortest
-        self._look_at = 2 * self._spare + shortest
+        self._look_at = self._next(limit, shortest)
 
     def near(self, drawn: int, ahead: int) -> bool:
         """Whether a way out may be due within `ahead` more tokens."""
@@ -42,10 +52,13 @@ class Closing:
         left = self._limit - drawn
         if left > self._look_at:
             return None
-        way = matcher.ending(min(left, _LONGEST))
+        way = matcher.ending(min(left, LONGEST_WAY))
         if way is None:
             return None
         if left - len(way) <= self._spare:
             return way
-        self._look_at = left - max(1, (left - len(way) - self._spare) // 2)
+        self._look_at = self._next(left, len(way))
         return None
+
+    def _next(self, left: int, way: int) -> int:
+        return left - max(1, (left - way - self._spare) // 2)

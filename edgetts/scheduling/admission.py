@@ -38,7 +38,9 @@ class Admission:
         self._memory = memory
         self._most, self._most_waiting = most, most_waiting
         self._make_room = make_room
-        self._changed = threading.Condition()
+        # Entered itself: an interrupt within a condition's own `__enter__` would leave it locked for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._inside: set[_Guest] = set()
         self._waiting: list[_Guest] = []
         self._bytes = 0
@@ -63,46 +65,51 @@ class Admission:
             self._enter(guest, cancel)
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._inside.discard(guest)
                 self._changed.notify_all()
 
     def close(self) -> None:
         """Send those who wait away."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
     def _enter(self, guest: _Guest, cancel: Cancellation | None) -> None:
         def wake() -> None:
-            with self._changed:
+            with self._lock:
                 self._changed.notify_all()
 
-        with self._changed:
-            if not self._fits_next(guest) and len(self._waiting) >= self._most_waiting:
-                raise Busy(
-                    f"{len(self._waiting)} questions wait for the model already.", hint="Ask again later."
-                )
-            self._waiting.append(guest)
-        if cancel is not None:
-            cancel.register(wake)
+        listening = False
+        # Whatever interrupts it, nobody stays in line for whom nobody waits: all others would be behind them.
         try:
-            with self._changed:
-                while not (self._waiting and self._next() is guest and self._fits(guest)):
+            with self._lock:
+                if not self._fits_next(guest) and len(self._waiting) >= self._most_waiting:
+                    raise Busy(
+                        f"{len(self._waiting)} questions wait for the model already.", hint="Ask again later."
+                    )
+                self._waiting.append(guest)
+            if cancel is not None:
+                listening = True
+                cancel.register(wake)
+            with self._lock:
+                while not (self._next() is guest and self._fits(guest)):
                     if self._closed:
                         raise InvalidInput("The engine is closed.", hint="Load the model again.")
                     if cancel is not None and cancel.requested:
                         raise Cancelled
                     self._changed.wait()
                 self._inside.add(guest)
+                left = self._bytes - sum(one.nbytes for one in self._inside)
         finally:
-            if cancel is not None:
+            if cancel is not None and listening:
                 cancel.unregister(wake)
-            with self._changed:
-                self._waiting.remove(guest)
+            with self._lock:
+                if guest in self._waiting:
+                    self._waiting.remove(guest)
                 # Behind one who came in or went away another may fit.
                 self._changed.notify_all()
-        self._make_room(self._bytes - sum(one.nbytes for one in self._inside))
+        self._make_room(left)
 
     def _next(self) -> _Guest:
         """Return who is first in line. While one in the foreground waits for room, nobody else takes any."""

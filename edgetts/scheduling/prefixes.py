@@ -68,7 +68,7 @@ class Prefixes:
 
     @property
     def nbytes(self) -> int:
-        return sum(self._size(held.tokens) for held in self._kept.values())
+        return sum(self._size(held.tokens) for held in self.held)
 
     def touch(self, held: Held) -> None:
         """Note that a branch was of use."""

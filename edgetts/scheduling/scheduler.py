@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
-from edgetts.decoding.session import Branch, Cancellation, Cancelled, Features, Session
-from edgetts.errors import InvalidInput, RuntimeFailure
+from edgetts.decoding.session import Cancellation, Cancelled, Features, Session
+from edgetts.errors import InvalidInput, OutOfMemory, RuntimeFailure
 from edgetts.scheduling.admission import Admission
 from edgetts.scheduling.prefixes import Held, Prefixes, longest
 from edgetts.scheduling.seat import Seat
 from edgetts.scheduling.work import Lone, Reading, Step, Work
+
+_Result = TypeVar("_Result")
 
 # Rows of one pass: more wait for the next.
 _MOST_ROWS = 64
@@ -87,15 +90,19 @@ class Scheduler:
         )
         self._chunk, self._short_chunk = chunk, short_chunk
         self._clock = clock
-        self._changed = threading.Condition()
+        # Entered itself: an interrupt within a condition's own `__enter__` would leave it locked for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._seats: set[Seat] = set()
         self._waiting: list[Work] = []
         """In the order in which it is to be run, the ranks apart."""
         self._expected: set[Seat] = set()
         self._patient_until = 0.0
         self._last = "read"
-        self._busy = False
-        """Whether a turn is being run."""
+        self._running: Sequence[Work] = ()
+        """What the thread of passes is at."""
+        self._lent: Work | None = None
+        """What its own thread runs meanwhile, as nobody else is there."""
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self._closed = False
@@ -108,21 +115,22 @@ class Scheduler:
 
     @property
     def traffic(self) -> Traffic:
-        with self._changed, self.branches:
-            ahead = sum(seat.foreground for seat in self._seats)
-            return Traffic(
-                foreground=ahead,
-                background=len(self._seats) - ahead,
-                waiting=self._admission.waiting,
-                branches=sum(len(seat.held) for seat in self._seats),
-                kept_branches=len(self._prefixes.held),
-                kept_bytes=self._prefixes.nbytes,
-                passes=self._passes,
-                rows=self._rows,
-                widest=self._widest,
-                read=self._read,
-                cached=self._cached,
-            )
+        # Without a lock, of copies: who looks, perhaps an event loop, does not wait for a pass that somebody waits for.
+        seats = tuple(self._seats)
+        ahead = sum(seat.foreground for seat in seats)
+        return Traffic(
+            foreground=ahead,
+            background=len(seats) - ahead,
+            waiting=self._admission.waiting,
+            branches=sum(len(seat.held) for seat in seats),
+            kept_branches=len(self._prefixes.held),
+            kept_bytes=self._prefixes.nbytes,
+            passes=self._passes,
+            rows=self._rows,
+            widest=self._widest,
+            read=self._read,
+            cached=self._cached,
+        )
 
     def crowded(self, seat: Seat) -> bool:
         """Whether others of a seat's rank, or ahead of it, are under way."""
@@ -130,7 +138,7 @@ class Scheduler:
 
     def known(self, tokens: Sequence[int]) -> int:
         """Return how many first tokens of a prompt need not be read."""
-        with self._changed, self.branches:
+        with self.branches:
             found = longest(tokens, self._candidates(), cuts=self._session.capabilities.truncate)
         return 0 if found is None else found[1]
 
@@ -144,9 +152,11 @@ class Scheduler:
                 "The model was loaded before this process was forked, and cannot be used here.",
                 hint="Load it in the process that uses it, or start processes by spawning.",
             )
-        with self._admission.entered(nbytes, foreground=foreground, cancel=cancel):
-            seat = Seat(self, self._session, foreground=foreground)
-            with self._changed:
+        with (
+            self._admission.entered(nbytes, foreground=foreground, cancel=cancel),
+            Seat(self, self._session, foreground=foreground) as seat,
+        ):
+            with self._lock:
                 if self._closed:
                     raise _closed()
                 if self._thread is None:
@@ -156,12 +166,11 @@ class Scheduler:
                 if len(self._seats) > 1:
                     for one in self._seats:
                         one.shared = True
-            with seat:
-                yield seat
+            yield seat
 
     def leave(self, seat: Seat, spare: Held | None) -> None:
         """Take a seat back, and with it its branches; the longest, or `spare`, may be kept."""
-        with self._changed:
+        with self._lock:
             self._seats.discard(seat)
             self._expected.discard(seat)
             self._changed.notify_all()
@@ -180,51 +189,46 @@ class Scheduler:
         """Have a seat's work done; return when it is. Raises what went wrong, and Cancelled."""
 
         def withdraw() -> None:
-            with self._changed:
+            with self._lock:
                 if self._take_back(work):
                     work.finish(Cancelled())
 
-        with self._changed:
-            if self._closed:
-                raise _closed()
-            seat = work.seat
-            if seat not in self._seats:
-                raise InvalidInput("The place at the session was given up.", hint="Take another.")
-            self._expected.discard(seat)
-            if seat.served:
-                seat.thinks += 0.5 * (self._clock() - seat.served - seat.thinks)
-            self._waiting.append(work)
-            # Nobody to share with: the caller's own thread runs it, which saves two changes of threads a token.
-            alone = self._lend(work)
-            if not alone:
-                self._changed.notify_all()
-        if cancel is not None:
-            cancel.register(withdraw)
+        listening = False
         try:
-            while alone:
+            with self._lock:
+                self._come(work)
+            if cancel is not None:
+                listening = True
+                cancel.register(withdraw)
+            while self._lent is work:
                 self._run([work], self._chunk)
-                with self._changed:
-                    self._busy = False
-                    alone = not work.finished and self._lend(work)
-                    if not alone and (self._waiting or self._closed):
+                with self._lock:
+                    self._lent = None
+                    if (work.finished or not self._lend(work)) and (self._waiting or self._closed):
                         self._changed.notify_all()
             work.wait()
         except BaseException:
             # The waiting thread was interrupted: what is under way ends before anybody frees its branches.
-            with self._changed:
-                gone = self._take_back(work)
-            if not gone:
+            with self._lock:
+                if self._lent is work:
+                    self._lent = None
+                work.abandoned = True
+                waits = not self._take_back(work) and work in self._running
+                self._changed.notify_all()
+            if waits:
                 work.wait()
+            self._give_up(work)
             raise
         finally:
-            if cancel is not None:
+            if cancel is not None and listening:
                 cancel.unregister(withdraw)
         if work.error is not None:
+            self._give_up(work)
             raise work.error
 
     def close(self) -> None:
         """Send everybody away; what waits fails with InvalidInput. The session is the caller's to close."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
             thread = self._thread
@@ -236,11 +240,31 @@ class Scheduler:
         with self.branches:
             self._prefixes.forget()
 
+    @property
+    def _busy(self) -> bool:
+        """Whether a turn is being run."""
+        return bool(self._running) or self._lent is not None
+
+    def _come(self, work: Work) -> None:
+        """Put work into line, or lend its thread the session. Called under the lock."""
+        if self._closed:
+            raise _closed()
+        seat = work.seat
+        if seat not in self._seats:
+            raise InvalidInput("The place at the session was given up.", hint="Take another.")
+        self._expected.discard(seat)
+        if seat.served:
+            seat.thinks += 0.5 * (self._clock() - seat.served - seat.thinks)
+        self._waiting.append(work)
+        # Nobody to share with: the caller's own thread runs it, which saves two changes of threads a token.
+        if not self._lend(work):
+            self._changed.notify_all()
+
     def _lend(self, work: Work) -> bool:
         """Let the calling thread run the only work there is, of the only seat. Called under the lock."""
         alone = not self._busy and not self._closed and len(self._seats) == 1 and self._waiting == [work]
         if alone:
-            self._busy = True
+            self._lent = work
             self._waiting.clear()
         return alone
 
@@ -248,7 +272,7 @@ class Scheduler:
 
     def _serve(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 turn = None
                 while not self._closed and (turn := self._turn()) is None:
                     left = self._patient_until - self._clock() if self._expected else None
@@ -256,12 +280,11 @@ class Scheduler:
                 if turn is None:
                     waiting, self._waiting = self._waiting, []
                     for work in waiting:
-                        self._give_up(work)
                         work.finish(_closed())
                     return
             turn()
-            with self._changed:
-                self._busy = False
+            with self._lock:
+                self._running = ()
                 if self._closed:
                     self._changed.notify_all()
 
@@ -275,33 +298,47 @@ class Scheduler:
             seat.foreground for seat in self._expected
         )
         waiting = [work for work in self._waiting if work.seat.foreground == rank]
-        missing = any(seat.foreground == rank for seat in self._expected)
+        coming = any(seat.foreground == rank for seat in self._expected)
+        # Who runs passes of their own shares no step: nobody waits with one for them.
+        missing = any(seat.foreground == rank and seat.steps for seat in self._expected)
         # Whoever had the last turn comes last.
         order = ["lone", "step", "read"]
         while order[-1] != self._last:
             order.append(order.pop(0))
         for kind in order:
             # While seats draw, one chunk of a prompt is read, but no second one before they had their turn.
-            if missing and (kind == "step" or kind == self._last == "read"):
+            if (missing and kind == "step") or (coming and kind == self._last == "read"):
                 continue
             chosen = _first(waiting, kind)
             if chosen:
-                self._last, self._busy = kind, True
+                self._last, self._running = kind, chosen
                 self._waiting = [work for work in self._waiting if work not in chosen]
-                decoding = missing or any(not isinstance(work, Reading) for work in waiting)
+                decoding = coming or any(not isinstance(work, Reading) for work in waiting)
                 short = decoding or not rank
                 return lambda: self._run(chosen, self._short_chunk if short else self._chunk)
         return None
 
     def _run(self, works: Sequence[Work], chunk: int) -> None:
-        """Run works that make up one turn."""
-        match works[0]:
-            case Step():
-                self._run_steps([work for work in works if isinstance(work, Step)])
-            case Lone() as lone:
-                self._run_lone(lone)
-            case Reading() as reading:
-                self._run_reading(reading, chunk)
+        """Run works that make up one turn. Whatever goes wrong, nobody waits for ever."""
+        try:
+            match works[0]:
+                case Step():
+                    self._run_steps([work for work in works if isinstance(work, Step)])
+                case Lone() as lone:
+                    self._run_lone(lone)
+                case Reading() as reading:
+                    self._run_reading(reading, chunk)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            with self._lock:
+                for work in works:
+                    if work not in self._waiting:
+                        self._fail(work, error)
+
+    def _fail(self, work: Work, error: BaseException) -> None:
+        """Finish work that went wrong: what its branches have of it all the same is written down."""
+        with self.branches:
+            _note(work)
+        work.finish(error)
 
     def _run_steps(self, works: list[Step]) -> None:
         began = self._clock()
@@ -309,11 +346,11 @@ class Scheduler:
         branches = [branch for work in works for branch in work.branches]
         tokens = [token for work in works for token in work.tokens]
         try:
-            logits = session.step(branches, tokens)
+            logits = self.roomy(lambda: session.step(branches, tokens))
             features = self._features()
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
             if len(works) == 1:
-                works[0].finish(error)
+                self._fail(works[0], error)
             else:
                 # Only those fail that fail by themselves.
                 for work in works:
@@ -326,8 +363,7 @@ class Scheduler:
                 # Copies: the next pass may write where these lie before their seat has drawn from them.
                 work.logits = logits[at:end].copy()
                 work.features = None if features is None else features[at:end]
-                for branch, token in zip(work.branches, work.tokens, strict=True):
-                    _append(work.seat, branch, (token,))
+                _note(work)
                 at = end
         self._passes += 1
         self._rows += len(branches)
@@ -337,13 +373,13 @@ class Scheduler:
     def _run_lone(self, work: Lone) -> None:
         began = self._clock()
         try:
-            work.logits = work.call().copy()
+            work.logits = self.roomy(work.call).copy()
             work.features = self._features()
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            work.finish(error)
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            self._fail(work, error)
             return
         with self.branches:
-            _append(work.seat, work.branch, work.tokens)
+            _note(work)
         self._passes += 1
         self._serve_back([work], self._clock() - began)
 
@@ -361,24 +397,27 @@ class Scheduler:
             size = -(-left // -(-left // chunk)) if left else 0
             part = work.tokens[work.read : work.read + size]
             if work.branch is None:
-                work.branch, work.logits = session.prefill(part, cancel)
+                work.branch, work.logits = self.roomy(lambda: session.prefill(part, cancel))
                 with self.branches:
                     work.seat.held[id(work.branch)] = Held(work.branch, list(part))
             else:
-                work.logits = session.read(work.branch, part, cancel)
+                branch = work.branch
+                work.logits = self.roomy(lambda: session.read(branch, part, cancel))
                 with self.branches:
-                    _append(work.seat, work.branch, part)
+                    _note(work)
             work.read += len(part)
             self._read += len(part)
             work.features = self._features()
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            self._give_up(work)
-            work.finish(error)
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            self._fail(work, error)
             return
         if work.read < len(work.tokens):
-            with self._changed:
-                # It was withdrawn meanwhile where its cancellation was requested; the next chunk says so.
-                self._waiting.insert(0, work)
+            with self._lock:
+                if not work.abandoned:
+                    # Where its cancellation was requested meanwhile, the next chunk says so.
+                    self._waiting.insert(0, work)
+                    return
+            work.finish(Cancelled())
             return
         self._serve_back([work], self._clock() - began)
 
@@ -421,17 +460,18 @@ class Scheduler:
         """Give seats what they waited for, and expect them back as long as a pass took."""
         now = self._clock()
         patience = min(max(seconds, _LEAST_PATIENCE), _MOST_PATIENCE)
-        with self._changed:
+        with self._lock:
             self._patient_until = now + patience
             for work in works:
                 work.seat.served = now
+                work.seat.steps = not isinstance(work, Lone)
                 if work.seat in self._seats and work.seat.thinks <= patience:
                     self._expected.add(work.seat)
         for work in works:
             work.finish()
 
     def _give_up(self, work: Work) -> None:
-        """Free the branch of a prompt that is not read to its end."""
+        """Free the branch of a prompt that is not read to its end. In the thread that waited: it may wait for a pass."""
         if isinstance(work, Reading) and work.owned and work.branch is not None:
             with self.branches:
                 if work.seat.held.pop(id(work.branch), None) is not None and not self._closed:
@@ -442,8 +482,25 @@ class Scheduler:
         if work not in self._waiting:
             return False
         self._waiting.remove(work)
-        self._give_up(work)
         return True
+
+    def roomy(self, call: Callable[[], _Result]) -> _Result:
+        """Call the session; where it has no memory left, once more without what is kept for later."""
+        try:
+            return call()
+        except OutOfMemory:
+            if not self._spare():
+                raise
+        return call()
+
+    def _spare(self) -> bool:
+        """Free what is kept for questions to come; return whether that was anything."""
+        with self.branches:
+            found = bool(self._prefixes.held)
+            self._prefixes.shrink(0)
+            for seat in tuple(self._seats):
+                found |= seat.give_spare()
+        return found
 
     def _shrink(self, nbytes: int) -> None:
         with self.branches:
@@ -466,10 +523,12 @@ def _first(waiting: Sequence[Work], kind: str) -> Sequence[Work]:
     return chosen
 
 
-def _append(seat: Seat, branch: Branch, tokens: Sequence[int]) -> None:
-    held = seat.held.get(id(branch))
-    if held is not None:
-        held.tokens.extend(tokens)
+def _note(work: Work) -> None:
+    """Write down what branches hold now of what work appended to them, some of it where it went wrong."""
+    for branch, tokens in work.running:
+        held = work.seat.held.get(id(branch))
+        if held is not None:
+            held.tokens.extend(tokens[: max(0, branch.length - len(held.tokens))])
 
 
 def _closed() -> InvalidInput:

@@ -40,6 +40,8 @@ class Seat:
         """Seconds that it takes of late between what a pass gave it and its next call."""
         self.served = 0.0
         """When a pass gave it something last."""
+        self.steps = True
+        """Whether its last pass was one that others can share, or leads to such."""
         self.held: dict[int, Held] = {}
         """Its branches and what they hold, by identity. Changed under the scheduler's lock of branches."""
         self._scheduler = scheduler
@@ -75,7 +77,7 @@ class Seat:
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         held = self._own(branch)
         with self._scheduler.branches:
-            children = self._session.fork(branch, n)
+            children = self._scheduler.roomy(lambda: self._session.fork(branch, n))
             for child in children:
                 self.held[id(child)] = Held(child, held.tokens.copy())
         return children
@@ -127,8 +129,17 @@ class Seat:
         if self._closed:
             return
         self._closed = True
-        self._scheduler.leave(self, self._spare)
-        self._spare = None
+        with self._scheduler.branches:
+            spare, self._spare = self._spare, None
+        self._scheduler.leave(self, spare)
+
+    def give_spare(self) -> bool:
+        """Free the branch that is kept for others; return whether there was one. Under the scheduler's lock of branches."""
+        if self._spare is None:
+            return False
+        spare, self._spare = self._spare, None
+        self._session.free(spare.branch)
+        return True
 
     def __enter__(self) -> Seat:
         return self
