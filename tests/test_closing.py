@@ -86,7 +86,7 @@ def test_far_from_the_limit_nothing_is_looked_for() -> None:
     assert closing is not None
     matcher = language.start()
     assert closing.due(10, matcher) is None
-    assert not closing.near(480, 8), "the first look is half way"
+    assert not closing.near(470, 8), "the first look is half way"
     assert closing.near(490, 8)
     assert closing.due(500, matcher) is None
     assert not closing.near(500, 8), "and the next half way from there"

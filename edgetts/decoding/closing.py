@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from edgetts.decoding.constraint import Constraint, Matcher
 
-# Tokens by which a way out may grow with one token more, beside as many as the shortest text has.
-_SPARE = 16
+# Tokens by which a way out may grow with one token more, such as one that begins an object with much that is required.
+_SPARE = 32
 LONGEST_WAY = 512
 """Tokens of a way out that is looked for at most."""
 
@@ -40,7 +40,6 @@ class Closing:
 
     def __init__(self, shortest: int, limit: int) -> None:
         self._limit = limit
-        self._spare = _SPARE + shortest
         self._look_at = self._next(limit, shortest)
 
     def near(self, drawn: int, ahead: int) -> bool:
@@ -55,10 +54,11 @@ class Closing:
         way = matcher.ending(min(left, LONGEST_WAY))
         if way is None:
             return None
-        if left - len(way) <= self._spare:
+        if left - len(way) <= _SPARE:
             return way
         self._look_at = self._next(left, len(way))
         return None
 
-    def _next(self, left: int, way: int) -> int:
-        return left - max(1, (left - way - self._spare) // 2)
+    @staticmethod
+    def _next(left: int, way: int) -> int:
+        return left - max(1, (left - way - _SPARE) // 2)
