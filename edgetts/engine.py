@@ -177,6 +177,11 @@ class Engine:
         watcher = asked.pop("watcher", None)
         priority = asked.pop("priority", "foreground")
         began = asked.pop("began", None)
+        if cancel is not None and not isinstance(cancel, Cancellation):
+            raise InvalidInput(
+                f"cancel is {type(cancel).__name__}, which cannot be requested.",
+                hint="Pass edgetts.Cancellation().",
+            )
         if priority not in get_args(Priority):
             raise InvalidInput(
                 f"There is no priority {priority!r}.", hint=f"Choose one of: {', '.join(get_args(Priority))}."

@@ -206,9 +206,80 @@ def test_who_leaves_an_async_stream_frees_what_it_held(tiny_tokenizer: Tokenizer
                     break
 
     asyncio.run(main())
-    assert cancel.requested
+    assert not cancel.requested, "it may be that of other answers, which go on"
     assert session.live == []
     assert engine.traffic[0].foreground == 0
+
+
+def test_what_was_asked_for_ends_by_the_cancellation_that_came_with_it(tiny_tokenizer: Tokenizer) -> None:
+    engine = scripted_engine(tiny_tokenizer, ScriptedSession([ENDLESS]))
+    cancel = Cancellation()
+
+    async def main() -> Answer:
+        async for event in engine.astream("Hi", cancel=cancel):
+            if isinstance(event, TextDelta):
+                cancel.request()
+            if isinstance(event, Finished):
+                return event.answer
+        raise AssertionError
+
+    assert asyncio.run(main()).stop_reason == "cancelled"
+
+
+def test_who_does_not_read_keeps_no_place(tiny_tokenizer: Tokenizer) -> None:
+    session = ScriptedSession([b"0" * 300])
+    engine = scripted_engine(tiny_tokenizer, session)
+
+    async def main() -> None:
+        async with aclosing(engine.astream("Hi", decode="plain")) as events:
+            await anext(events)
+            end = time.monotonic() + 30
+            while not engine.traffic or engine.traffic[0].foreground or len(session.widths) < 300:
+                assert time.monotonic() < end
+                await asyncio.sleep(0.001)
+            assert session.live == []
+
+    asyncio.run(main())
+
+
+class Slow(ScriptedSession):
+    """Its passes take a moment, so that others wait meanwhile."""
+
+    def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
+        time.sleep(0.002)
+        return super().step(branches, tokens)
+
+
+def test_what_is_behind_can_be_cancelled_though_what_is_ahead_goes_on(tiny_tokenizer: Tokenizer) -> None:
+    engine = scripted_engine(tiny_tokenizer, Slow([ENDLESS] * 3), clock=time.perf_counter)
+    stop, cancel = Cancellation(), Cancellation()
+    ahead = threading.Thread(target=lambda: engine.answer("Hi", cancel=stop, decode="plain"))
+    answers: list[Answer] = []
+
+    def ask() -> None:
+        for event in engine.stream("Hi", priority="background", cancel=cancel, decode="plain"):
+            if isinstance(event, TextDelta) and not ahead.is_alive():
+                ahead.start()
+            if isinstance(event, Finished):
+                answers.append(event.answer)
+
+    behind = threading.Thread(target=ask)
+    behind.start()
+    try:
+        end = time.monotonic() + 30
+        while not engine.traffic or engine.traffic[0].foreground < 1:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        cancel.request()
+        behind.join(30)
+        assert not behind.is_alive()
+        assert ahead.is_alive(), "it still goes on"
+        assert answers[0].stop_reason == "cancelled"
+        assert answers[0].text.startswith(" 0"), "what there was by then"
+    finally:
+        stop.request()
+        ahead.join(30)
+    assert engine.traffic[0].branches == 0
 
 
 def test_a_cancelled_task_ends_its_answer(tiny_tokenizer: Tokenizer) -> None:

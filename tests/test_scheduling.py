@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from conftest import TinyBundle
 
 from edgetts.decoding.parallel import ParallelDecoder
 from edgetts.decoding.session import Branch, Cancellation, Cancelled, Capabilities, Logits, Session
-from edgetts.errors import Busy, InvalidInput, PromptTooLong
+from edgetts.errors import Busy, InvalidInput, OutOfMemory, PromptTooLong
 from edgetts.runtimes.onnx import OnnxSession
 from edgetts.scheduling.prefixes import common
 from edgetts.scheduling.scheduler import Scheduler, Sharing
@@ -603,3 +604,147 @@ def test_seats_are_sessions() -> None:
     with shared(toy()) as scheduler, scheduler.seat() as seat:
         assert isinstance(seat, Seat)
         assert isinstance(seat, Session)
+
+
+# What goes wrong
+
+
+def test_coming_and_going_from_many_threads_is_counted_right() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with shared(toy(), most=64) as scheduler:
+
+            def come_and_go() -> None:
+                for _ in range(400):
+                    with scheduler.seat(10):
+                        pass
+
+            assert together(*[come_and_go] * 12) == [None] * 12
+            assert scheduler.traffic.foreground == 0
+    finally:
+        sys.setswitchinterval(before)
+
+
+class Guessing(Watched):
+    """Its passes over one branch take long enough for the others to come back meanwhile."""
+
+    def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
+        time.sleep(0.002)
+        return super().extend(branch, tokens)
+
+
+def test_passes_that_cannot_be_shared_do_not_keep_those_waiting_that_can() -> None:
+    session = Guessing(ToyModel.random(VOCABULARY, seed=3), context=4000, chunk=4000)
+    with shared(session) as scheduler:
+        stop = threading.Event()
+        ready = threading.Barrier(3)
+
+        def guess(first: int) -> None:
+            with scheduler.seat() as seat:
+                branch, _ = seat.prefill(prompt_of(first))
+                ready.wait(PATIENCE)
+                for _ in range(300):
+                    if stop.is_set():
+                        break
+                    seat.extend(branch, [1, 2])
+                    seat.truncate(branch, 6)
+
+        def step() -> int:
+            with scheduler.seat() as seat:
+                branch, _ = seat.prefill(prompt_of(3))
+                ready.wait(PATIENCE)
+                began = session.passes
+                for _ in range(20):
+                    seat.step([branch], [1])
+                stop.set()
+                return session.passes - began
+
+        *_, passes = together(lambda: guess(1), lambda: guess(2), step)
+        assert passes < 100, "a turn each"
+
+
+class Interrupted(Watched):
+    """A pass over steps that is interrupted, as Ctrl-C does where no handler is set, once it is done."""
+
+    where = ""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        if self.where == "after":
+            self.where = ""
+            raise KeyboardInterrupt
+        return super().capabilities
+
+    def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
+        logits = super().step(branches, tokens)
+        if self.where == "in":
+            self.where = "after"
+        return logits
+
+
+def test_an_interrupt_between_passes_leaves_the_session_to_others_and_no_wrong_beginnings() -> None:
+    session = Interrupted(ToyModel.random(VOCABULARY, seed=3), context=4000, chunk=4000)
+    prompt = prompt_of(3, 40)
+    with shared(session, kept_bytes=100_000) as scheduler:
+        with scheduler.seat() as seat:
+            branch, _ = seat.prefill(prompt)
+            session.where = "in"
+            with pytest.raises(KeyboardInterrupt):
+                seat.step([branch], [5])
+            for token in (6, 7):
+                seat.step([branch], [token])
+        longer = [*prompt, 6, 7, 8]  # what it would seem to hold if the token 5 were forgotten
+        with scheduler.seat() as seat:
+            _, logits = seat.prefill(longer)
+            assert np.array_equal(logits, session.model.logits(longer))
+            assert seat.cached == len(prompt)
+
+
+def test_what_is_kept_makes_room_where_the_session_has_none() -> None:
+    session = toy(most_branches=3)
+    with shared(session, kept_bytes=100_000) as scheduler:
+        for first in (1, 2):
+            with scheduler.seat() as seat:
+                seat.prefill(prompt_of(first, 50))
+        assert scheduler.traffic.kept_branches == 2
+        with scheduler.seat() as seat:
+            branch, _ = seat.prefill(prompt_of(3, 50))
+            assert len(seat.fork(branch, 2)) == 2
+            assert scheduler.traffic.kept_branches == 0
+            with pytest.raises(OutOfMemory):
+                seat.fork(branch, 1)
+
+
+def test_a_pass_that_waits_behind_others_can_be_cancelled() -> None:
+    session = toy()
+    with (
+        shared(session) as scheduler,
+        scheduler.seat() as ahead,
+        scheduler.seat(foreground=False) as behind,
+    ):
+        first, _ = ahead.prefill(prompt_of(1))
+        second, _ = behind.prefill(prompt_of(2))
+        behind.cancel = Cancellation()
+        session.gate.clear()
+        session.entered.clear()
+
+        def wait() -> Any:
+            assert session.entered.wait(PATIENCE)
+            try:
+                behind.step([second], [3])
+            except Cancelled:
+                return "cancelled"
+            finally:
+                session.gate.set()
+
+        def cancel() -> None:
+            until(lambda: len(scheduler._waiting) == 1)
+            assert behind.cancel is not None
+            behind.cancel.request()
+
+        _, outcome, _ = together(lambda: ahead.step([first], [2]), wait, cancel)
+        assert outcome == "cancelled"
+        assert second.length == 6
+        behind.cancel = None
+        assert np.array_equal(behind.step([second], [3])[0], session.model.logits([*prompt_of(2), 3]))

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgetts.chat import ChatTemplate, Message, encode_chat, encode_raw
 from edgetts.control.success.model import Approach
+from edgetts.errors import InvalidInput
 from edgetts.tokenizer import Tokenizer
 
 ANSWER_ALONE = "Give only the final answer, without any explanation."
@@ -50,6 +51,11 @@ class Asking:
     ) -> list[int]:
         """Return the prompt's tokens. tools: functions that the template shows the model."""
         template, asked = self.template_for(approach), self.messages(messages, approach)
+        if tools and "tools" not in template.source:
+            raise InvalidInput(
+                "The model's chat template has no place for tools, so that it would not see them.",
+                hint="Prepare the chat with edgetts.tools.prepare_for, which describes them in a message.",
+            )
         return encode_chat(self.tokenizer, template, asked, tools=tools)
 
     def encode_raw(self, text: str, approach: Approach) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from edgetts.answering.choosing import Choosing
 from edgetts.answering.drawing import draw
 from edgetts.answering.run import Run
+from edgetts.decoding.session import Cancelled
 from edgetts.errors import InvalidInput
 from edgetts.selection.aggregation import Tally, Vote
 from edgetts.selection.answers import minimum_bayes_risk
@@ -26,6 +27,28 @@ _CUT_BY: dict[StopReason, FinishReason] = {
 
 def follow(run: Run, search: Search, choosing: Choosing) -> Iterator[Event]:
     """Do what the search asks until it ends, or the budget does; `run` holds what there is then."""
+    splitter = choosing.strategy.splitter
+    try:
+        yield from _moves(run, search, choosing)
+    except Cancelled:  # a pass that waited behind others when the time was over
+        run.stop = "cancelled" if run.cancelled() else "deadline"
+    reason = _CUT_BY[run.stop or "complete"]
+    if splitter is None:
+        for sample in run.decoder.active:
+            run.decoder.end(sample, reason)
+        yield from run.close_ended()
+        return
+    # Partial answers count where they are all there is.
+    for sample in (*run.decoder.active, *run.open):
+        if run.texts.samples:
+            run.give_up(sample)
+        else:
+            run.decoder.end(sample, reason)
+    yield from run.close_ended()
+
+
+def _moves(run: Run, search: Search, choosing: Choosing) -> Iterator[Event]:
+    """Do what the search asks until it ends, or `run` says that it stops."""
     splitter = choosing.strategy.splitter
     idle = 0
     move = search.next(())
@@ -56,19 +79,6 @@ def follow(run: Run, search: Search, choosing: Choosing) -> Iterator[Event]:
         else:
             idle = 0
         move = search.next(nodes)
-    reason = _CUT_BY[run.stop or "complete"]
-    if splitter is None:
-        for sample in run.decoder.active:
-            run.decoder.end(sample, reason)
-        yield from run.close_ended()
-        return
-    # Partial answers count where they are all there is.
-    for sample in (*run.decoder.active, *run.open):
-        if run.texts.samples:
-            run.give_up(sample)
-        else:
-            run.decoder.end(sample, reason)
-    yield from run.close_ended()
 
 
 def shown(votes: Sequence[Vote], tally: Tally, samples: Mapping[int, Sample], choosing: Choosing) -> Sample:

@@ -53,6 +53,11 @@ def pose(
     tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> Posed:
     """Check everything that was asked for, and encode the question. See `Engine.answer`; explain: as in `Wishes`."""
+    if constraint is not None and not callable(getattr(constraint, "start", None)):
+        raise InvalidInput(
+            f"The constraint is {type(constraint).__name__}, which is none.",
+            hint="Take one of edgetts.structure: JsonSchema({...}), JsonObject(), Regex(...) or Grammar(...).",
+        )
     sampling = sampling or SamplingParams()
     form = AnswerFormat.parse(answer_format) if isinstance(answer_format, str) else answer_format
     if not isinstance(decode, DecodeParams):
@@ -80,6 +85,10 @@ def pose(
         messages = [Message("user", prompt.text)]
     else:
         messages = _messages(prompt, system)
+        if tools:
+            from edgetts.tools.tool import parse_tools  # few questions have any
+
+            parse_tools(tools)
         encode = partial(asking.encode, messages, tools)
     posed = _gather(messages, wishes, choosing, asking, knowledge, encode)
     return replace(posed, constraint=constraint)
@@ -119,6 +128,11 @@ def _messages(prompt: str | Sequence[Message], system: str | None) -> list[Messa
             raise InvalidInput("The prompt is empty.", hint="Ask something.")
         messages = [Message("user", prompt)]
     else:
+        if not isinstance(prompt, Sequence):
+            raise InvalidInput(
+                f"The question is {type(prompt).__name__}, but it must be text or messages.",
+                hint="For example: engine.answer('Why is the sky blue?').",
+            )
         messages = list(prompt)
         if not messages:
             raise InvalidInput("There are no messages.", hint="Pass at least one from the user.")

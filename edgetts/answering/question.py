@@ -97,7 +97,7 @@ def compute(question: Question) -> Iterator[Event]:
         search = WatchedSearch(search, watcher)
     with ExitStack() as place:
         try:
-            with _alarm(question) as guard:
+            with _alarm(question, question.controller.ends[0]) as guard:
                 seat = place.enter_context(question.seat(cancel=guard))
                 branch, logits = _read_prompt(question, seat, guard)
         except Cancelled:
@@ -108,6 +108,9 @@ def compute(question: Question) -> Iterator[Event]:
                 watcher.end(question.clock(), answer, ())
             yield Finished(answer)
             return
+        # Joules are spent by passes, not by waiting: only what is sure ends the wait for one.
+        due = question.controller.deadline
+        seat.cancel = place.enter_context(_alarm(question, math.inf if due is None else due))
         decoder = _decoder(question, seat, branch, logits)
         run = LiveRun(
             texts,
@@ -220,12 +223,11 @@ def _forcing(question: Question) -> Concluding:
 
 
 @contextmanager
-def _alarm(question: Question) -> Iterator[Cancellation]:
-    """Yield a cancellation that is requested with the question's, or when its time or its joules are spent."""
+def _alarm(question: Question, end: float) -> Iterator[Cancellation]:
+    """Yield a cancellation that is requested with the question's, or at a time on its clock."""
     guard = Cancellation()
     question.cancel.register(guard.request)
     timer = None
-    end, _ = question.controller.ends
     if end < math.inf:
         seconds = min(max(0.0, end - question.clock()), threading.TIMEOUT_MAX)
         timer = threading.Timer(seconds, guard.request)

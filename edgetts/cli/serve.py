@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -101,6 +102,7 @@ def command(model: str | None, **options: Any) -> None:
     from edgetts.store.names import find_model
 
     # Everything that can be wrong is said before a port is opened.
+    _check_limits(options)
     settings = Settings(
         host=options["host"],
         port=options["port"],
@@ -142,6 +144,15 @@ def command(model: str | None, **options: Any) -> None:
     logging.getLogger("edgetts.server").setLevel(logging.INFO)
     if not serve(load, settings, notify=notify):
         click.get_current_context().exit(INTERRUPTED)
+
+
+def _check_limits(options: dict[str, Any]) -> None:
+    """Name the option that is wrong; `Settings` would name its own field."""
+    for name in ("max_n", "max_requests", "max_connections", "max_seconds", "grace"):
+        value, least = options[name], "0 or more" if name == "grace" else "greater than zero"
+        if value is None or (math.isfinite(value) and (value > 0 or (name == "grace" and value == 0))):
+            continue
+        raise InvalidInput(f"--{name.replace('_', '-')} is {value:g}, but it must be {least}.")
 
 
 def _keys(given: tuple[str, ...], file: Path | None) -> tuple[str, ...]:

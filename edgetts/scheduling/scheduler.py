@@ -328,11 +328,14 @@ class Scheduler:
                     self._run_lone(lone)
                 case Reading() as reading:
                     self._run_reading(reading, chunk)
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:
             with self._lock:
                 for work in works:
                     if work not in self._waiting:
                         self._fail(work, error)
+            if not isinstance(error, Exception):
+                # An interrupt of the thread that was lent the session: even where its work was done already.
+                raise
 
     def _fail(self, work: Work, error: BaseException) -> None:
         """Finish work that went wrong: what its branches have of it all the same is written down."""

@@ -34,6 +34,8 @@ class Seat:
         self.foreground = foreground
         self.cached = 0
         """Tokens of prompts that were there already."""
+        self.cancel: Cancellation | None = None
+        """Takes passes over branches out of line when it is requested: they raise Cancelled. Those under way end."""
         self.shared = False
         """Whether others were at the session while it was: then its times say nothing of passes alone."""
         self.thinks = 0.0
@@ -85,7 +87,7 @@ class Seat:
     def step(self, branches: Sequence[Branch], tokens: Sequence[int]) -> Logits:
         for branch in branches:
             self._own(branch)
-        return self._done(Step(self, branches=branches, tokens=tokens))
+        return self._done(Step(self, branches=branches, tokens=tokens), self.cancel)
 
     def extend(self, branch: Branch, tokens: Sequence[int]) -> Logits:
         return self._alone(branch, tokens, lambda: self._session.extend(branch, tokens))
@@ -151,7 +153,7 @@ class Seat:
 
     def _alone(self, branch: Branch, tokens: Sequence[int], call: Callable[[], Logits]) -> Logits:
         self._own(branch)
-        return self._done(Lone(self, branch=branch, tokens=tokens, call=call))
+        return self._done(Lone(self, branch=branch, tokens=tokens, call=call), self.cancel)
 
     def _done(self, work: Step | Lone | Reading, cancel: Cancellation | None = None) -> Logits:
         self._scheduler.run(work, cancel)

@@ -27,6 +27,10 @@ async def read_body(
     if kind != b"application/json":
         # A page of another origin can send other types without asking; this one it cannot.
         raise Refusal(415, "The body must be JSON, with the header content-type: application/json.")
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
+        raise Refusal(
+            415, "The body is compressed, which is not supported: send it without content-encoding."
+        )
     said = headers.get(b"content-length", b"0")
     large = Refusal(
         413, f"The body is larger than {settings.body_bytes} bytes.", headers={"connection": "close"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -117,5 +118,6 @@ class _GuardedProtocol(H11Protocol):
         # Closed at once, with more on its way, the other side would be reset before it could read.
         self._deaf = True
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with suppress(OSError):  # who has left meanwhile needs no end
+                self.transport.write_eof()
         self.loop.call_later(_LINGER, self.transport.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -144,6 +145,11 @@ def _opened(settings: Settings) -> Iterator[socket.socket]:
             listening.bind(address)
             listening.listen(1024)
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise InvalidInput(
+                    f"{settings.host!r} is no address of this machine.",
+                    hint="127.0.0.1 is this machine alone, 0.0.0.0 all of its addresses.",
+                ) from error
             raise InvalidInput(
                 f"Port {settings.port} of {settings.host} cannot be opened: {error.strerror or error}.",
                 hint="Take another with --port; 0 takes a free one.",

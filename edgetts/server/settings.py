@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
+from urllib.parse import urlsplit
 
 from edgetts.errors import InvalidInput
 
@@ -59,6 +60,12 @@ class Settings:
                     "An API key must be at least 8 printable ASCII characters without spaces.",
                     hint="Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
                 )
+        for name in self.hosts:
+            if not _is_name(name):
+                raise InvalidInput(
+                    f"{name!r} is no name that a Host header is compared with.",
+                    hint="Write it without scheme and port: assistant.local.",
+                )
         for origin in self.origins:
             scheme, _, rest = origin.partition("://")
             if scheme not in ("http", "https") or not rest or "/" in rest:
@@ -71,3 +78,13 @@ class Settings:
     def loopback(self) -> bool:
         """Whether only this machine reaches it."""
         return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a Host header could hold just this as its name."""
+    bare = text.casefold().strip("[]")
+    try:
+        read = urlsplit(f"//[{bare}]" if ":" in bare else f"//{bare}").hostname
+    except ValueError:
+        return False
+    return bare != "" and bare.isprintable() and " " not in bare and read == bare

@@ -138,6 +138,8 @@ def _told(parser: LLMatcher) -> str:
     first = said[0] if said else reason(parser)
     for start in ("failed to compile JSON schema: ",):
         first = first.partition(start)[2] or first
+    if first.startswith("oneOf"):  # llguidance names an option of its own
+        return "the alternatives of 'oneOf' may overlap; use 'anyOf'"
     return first[:300].rstrip(".")
 
 
