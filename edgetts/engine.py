@@ -47,7 +47,7 @@ from edgetts.meter import Meter
 from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
 from edgetts.profiles.device import DeviceProfile, PowerState
 from edgetts.profiles.speed import SpeedProfile
-from edgetts.scheduling.scheduler import Sharing, Traffic
+from edgetts.scheduling.sharing import Sharing, Traffic
 from edgetts.structure import Structure
 from edgetts.structure.compiler import Compiler
 from edgetts.tokenizer import Tokenizer

@@ -14,7 +14,8 @@ from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, ModelDrafter,
 from edgetts.errors import InvalidInput
 from edgetts.profiles.curves import StepTimes
 from edgetts.profiles.speed import SpeedProfile
-from edgetts.scheduling.scheduler import Scheduler, Sharing, Traffic
+from edgetts.scheduling.scheduler import Scheduler
+from edgetts.scheduling.sharing import Sharing, Traffic
 from edgetts.types import DecodeParams
 
 
@@ -78,7 +79,7 @@ class Host:
 
     def known(self, tokens: Sequence[int]) -> int:
         """Return how many first tokens of a prompt need not be read, as far as is known now."""
-        return 0 if self._scheduler is None else self._scheduler.known(tokens)
+        return 0 if self._scheduler is None else self._scheduler.passes.known(tokens)
 
     @property
     def lone(self) -> LoneDecoding:

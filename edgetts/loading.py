@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from edgetts.control.planning.choice import lone_gain
 from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.session import Session
 from edgetts.decoding.speculation import UNKNOWN_RATE, DraftModel, check_vocabularies
-from edgetts.engine import Engine
+from edgetts.engine import Engine, available_memory
 from edgetts.errors import EdgettsError, InvalidInput, MissingExtra, UnsupportedModel
 from edgetts.host import Host
 from edgetts.profiles.curves import DEFAULT_TIMES, EMULATED_TIMES, StepTimes
@@ -137,6 +138,12 @@ def find_draft(
     return resolve_gguf(model, offline=offline, progress=progress, notify=notify, home=home)
 
 
+def _memory_free(allowed: int | None) -> int:
+    """Return the bytes that branches may take: what is free, or what the caller allows of it."""
+    free = available_memory()
+    return free if allowed is None else min(free, allowed)
+
+
 def open_engine(
     bundle: Path | None,
     *,
@@ -196,6 +203,7 @@ def open_engine(
             times=opened.form.times(opened.speed),
             kept_bytes=kept_bytes,
             most_waiting=most_waiting,
+            memory_free=partial(_memory_free, options.get("memory_bytes")),
             speed=opened.speed,
             guessers=opened.form.guessers,
             draft_model=drafting,

@@ -275,7 +275,8 @@ def test_what_is_behind_can_be_cancelled_though_what_is_ahead_goes_on(tiny_token
         assert not behind.is_alive()
         assert ahead.is_alive(), "it still goes on"
         assert answers[0].stop_reason == "cancelled"
-        assert answers[0].text.startswith(" 0"), "what there was by then"
+        assert " 00000".startswith(answers[0].text[:6]), "what there was by then"
+        assert answers[0].text
     finally:
         stop.request()
         ahead.join(30)

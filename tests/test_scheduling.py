@@ -19,8 +19,9 @@ from edgetts.decoding.session import Branch, Cancellation, Cancelled, Capabiliti
 from edgetts.errors import Busy, InvalidInput, OutOfMemory, PromptTooLong
 from edgetts.runtimes.onnx import OnnxSession
 from edgetts.scheduling.prefixes import common
-from edgetts.scheduling.scheduler import Scheduler, Sharing
+from edgetts.scheduling.scheduler import Scheduler
 from edgetts.scheduling.seat import Seat
+from edgetts.scheduling.sharing import Sharing
 from edgetts.testing import FakeSession, ToyModel
 from edgetts.testing.contract import SessionContract
 from edgetts.types import SamplingParams
@@ -354,7 +355,7 @@ def test_only_so_much_is_kept_and_the_oldest_goes_first() -> None:
             with scheduler.seat() as seat:
                 seat.prefill(prompt_of(first, 50))
             assert scheduler.traffic.kept_bytes <= 2 * each
-        assert [scheduler.known([*prompt_of(first, 50), 1]) for first in (1, 2, 3)] == [0, 50, 50]
+        assert [scheduler.passes.known([*prompt_of(first, 50), 1]) for first in (1, 2, 3)] == [0, 50, 50]
         assert len(session.live) == 2
 
 

@@ -128,12 +128,13 @@ def _messages(prompt: str | Sequence[Message], system: str | None) -> list[Messa
             raise InvalidInput("The prompt is empty.", hint="Ask something.")
         messages = [Message("user", prompt)]
     else:
-        if not isinstance(prompt, Sequence):
+        try:
+            messages = [*prompt]
+        except TypeError:
             raise InvalidInput(
                 f"The question is {type(prompt).__name__}, but it must be text or messages.",
                 hint="For example: engine.answer('Why is the sky blue?').",
-            )
-        messages = list(prompt)
+            ) from None
         if not messages:
             raise InvalidInput("There are no messages.", hint="Pass at least one from the user.")
         if not all(isinstance(message, Message) for message in messages):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edgetts.decoding.session import Cancellation, Cancelled
 from edgetts.errors import Busy, InvalidInput
 
-# What background work may take of the memory and the places: a question in the foreground finds room.
+# What background work may take of the memory, the places and the line: a question in the foreground finds room.
 _BACKGROUND_SHARE = 0.75
 
 
@@ -84,7 +84,9 @@ class Admission:
         # Whatever interrupts it, nobody stays in line for whom nobody waits: all others would be behind them.
         try:
             with self._lock:
-                if not self._fits_next(guest) and len(self._waiting) >= self._most_waiting:
+                share = 1.0 if guest.foreground else _BACKGROUND_SHARE
+                places = max(1, int(self._most_waiting * share))
+                if not self._fits_next(guest) and len(self._waiting) >= places:
                     raise Busy(
                         f"{len(self._waiting)} questions wait for the model already.", hint="Ask again later."
                     )

@@ -13,17 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
 
-from edgetts.decoding.session import Cancellation, Cancelled, Features, Session
-from edgetts.errors import InvalidInput, OutOfMemory, RuntimeFailure
+from edgetts.decoding.session import Cancellation, Cancelled, Session
+from edgetts.errors import InvalidInput
 from edgetts.scheduling.admission import Admission
-from edgetts.scheduling.prefixes import Held, Prefixes, longest
+from edgetts.scheduling.passes import Passes
+from edgetts.scheduling.prefixes import Held
 from edgetts.scheduling.seat import Seat
+from edgetts.scheduling.sharing import Sharing, Traffic
 from edgetts.scheduling.work import Lone, Reading, Step, Work
-
-_Result = TypeVar("_Result")
 
 # Rows of one pass: more wait for the next.
 _MOST_ROWS = 64
@@ -31,39 +29,6 @@ _MOST_ROWS = 64
 _CHUNK, _SHORT_CHUNK = 256, 32
 # Seconds that a pass waits for seats that draw: as long as the last one took, within these.
 _LEAST_PATIENCE, _MOST_PATIENCE = 0.004, 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What goes on at a session now, and went on since it was opened.
-
-    waiting: questions that are not let in yet. read, cached: tokens of prompts that were read, and that were there already.
-    rows: tokens drawn for, in all passes over steps.
-    """
-
-    foreground: int
-    background: int
-    waiting: int
-    branches: int
-    kept_branches: int
-    kept_bytes: int
-    passes: int
-    rows: int
-    widest: int
-    read: int
-    cached: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sharing:
-    """How a session is shared. memory: bytes that branches may take now. kept_bytes: what may be kept of them for
-    questions that begin alike. most: questions under way at a time; most_waiting: those that wait for that.
-    """
-
-    memory: Callable[[], int]
-    kept_bytes: int = 0
-    most: int = 16
-    most_waiting: int = 256
 
 
 class Scheduler:
@@ -81,19 +46,17 @@ class Scheduler:
         short_chunk: int = _SHORT_CHUNK,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.branches = threading.RLock()
-        """Held while branches are forked, cut or freed, and while one is looked for that begins alike."""
         self._session = session
-        self._prefixes = Prefixes(session, sharing.kept_bytes)
+        self._seats: set[Seat] = set()
+        self.passes = Passes(session, sharing.kept_bytes, lambda: tuple(self._seats))
         self._admission = Admission(
-            sharing.memory, most=sharing.most, most_waiting=sharing.most_waiting, make_room=self._shrink
+            sharing.memory, most=sharing.most, most_waiting=sharing.most_waiting, make_room=self.passes.shrink
         )
         self._chunk, self._short_chunk = chunk, short_chunk
         self._clock = clock
         # Entered itself: an interrupt within a condition's own `__enter__` would leave it locked for ever.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._seats: set[Seat] = set()
         self._waiting: list[Work] = []
         """In the order in which it is to be run, the ranks apart."""
         self._expected: set[Seat] = set()
@@ -106,41 +69,34 @@ class Scheduler:
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self._closed = False
-        self._passes = self._rows = self._widest = self._read = self._cached = 0
 
     @property
     def keeps(self) -> bool:
         """Whether anything is kept for questions that begin alike."""
-        return self._prefixes.limit > 0
+        return self.passes.prefixes.limit > 0
 
     @property
     def traffic(self) -> Traffic:
         # Without a lock, of copies: who looks, perhaps an event loop, does not wait for a pass that somebody waits for.
-        seats = tuple(self._seats)
+        seats, passes = tuple(self._seats), self.passes
         ahead = sum(seat.foreground for seat in seats)
         return Traffic(
             foreground=ahead,
             background=len(seats) - ahead,
             waiting=self._admission.waiting,
             branches=sum(len(seat.held) for seat in seats),
-            kept_branches=len(self._prefixes.held),
-            kept_bytes=self._prefixes.nbytes,
-            passes=self._passes,
-            rows=self._rows,
-            widest=self._widest,
-            read=self._read,
-            cached=self._cached,
+            kept_branches=len(passes.prefixes.held),
+            kept_bytes=passes.prefixes.nbytes,
+            passes=passes.passes,
+            rows=passes.rows,
+            widest=passes.widest,
+            read=passes.read,
+            cached=passes.cached,
         )
 
     def crowded(self, seat: Seat) -> bool:
         """Whether others of a seat's rank, or ahead of it, are under way."""
         return any(other is not seat and other.foreground >= seat.foreground for other in tuple(self._seats))
-
-    def known(self, tokens: Sequence[int]) -> int:
-        """Return how many first tokens of a prompt need not be read."""
-        with self.branches:
-            found = longest(tokens, self._candidates(), cuts=self._session.capabilities.truncate)
-        return 0 if found is None else found[1]
 
     @contextmanager
     def seat(
@@ -175,13 +131,13 @@ class Scheduler:
             self._expected.discard(seat)
             self._changed.notify_all()
             closed = self._closed
-        with self.branches:
+        with self.passes.branches:
             held, seat.held = [*seat.held.values(), *([] if spare is None else [spare])], {}
             if closed:
                 return
             held.sort(key=lambda one: (not one.branch.pending, len(one.tokens)))
             if held and self.keeps:
-                self._prefixes.put(held.pop())
+                self.passes.prefixes.put(held.pop())
             for one in held:
                 self._session.free(one.branch)
 
@@ -237,8 +193,8 @@ class Scheduler:
         self._admission.close()
         if thread is not None and thread is not threading.current_thread() and os.getpid() == self._process:
             thread.join()
-        with self.branches:
-            self._prefixes.forget()
+        with self.passes.branches:
+            self.passes.prefixes.forget()
 
     @property
     def _busy(self) -> bool:
@@ -320,147 +276,35 @@ class Scheduler:
 
     def _run(self, works: Sequence[Work], chunk: int) -> None:
         """Run works that make up one turn. Whatever goes wrong, nobody waits for ever."""
+        began = self._clock()
         try:
-            match works[0]:
-                case Step():
-                    self._run_steps([work for work in works if isinstance(work, Step)])
-                case Lone() as lone:
-                    self._run_lone(lone)
-                case Reading() as reading:
-                    self._run_reading(reading, chunk)
+            served = self.passes.run(works, chunk)
+            self._serve_back([work for work in served if not self._goes_on(work)], self._clock() - began)
         except BaseException as error:
             with self._lock:
                 for work in works:
                     if work not in self._waiting:
-                        self._fail(work, error)
+                        self.passes.fail(work, error)
             if not isinstance(error, Exception):
                 # An interrupt of the thread that was lent the session: even where its work was done already.
                 raise
 
-    def _fail(self, work: Work, error: BaseException) -> None:
-        """Finish work that went wrong: what its branches have of it all the same is written down."""
-        with self.branches:
-            _note(work)
-        work.finish(error)
-
-    def _run_steps(self, works: list[Step]) -> None:
-        began = self._clock()
-        session = self._session
-        branches = [branch for work in works for branch in work.branches]
-        tokens = [token for work in works for token in work.tokens]
-        try:
-            logits = self.roomy(lambda: session.step(branches, tokens))
-            features = self._features()
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-            if len(works) == 1:
-                self._fail(works[0], error)
+    def _goes_on(self, work: Work) -> bool:
+        """Whether more of a prompt is left to be read; then it is put back into line."""
+        if not isinstance(work, Reading) or work.read >= len(work.tokens):
+            return False
+        with self._lock:
+            if work.abandoned:
+                work.finish(Cancelled())
             else:
-                # Only those fail that fail by themselves.
-                for work in works:
-                    self._run_steps([work])
-            return
-        at = 0
-        with self.branches:
-            for work in works:
-                end = at + len(work.branches)
-                # Copies: the next pass may write where these lie before their seat has drawn from them.
-                work.logits = logits[at:end].copy()
-                work.features = None if features is None else features[at:end]
-                _note(work)
-                at = end
-        self._passes += 1
-        self._rows += len(branches)
-        self._widest = max(self._widest, len(branches))
-        self._serve_back(works, self._clock() - began)
-
-    def _run_lone(self, work: Lone) -> None:
-        began = self._clock()
-        try:
-            work.logits = self.roomy(work.call).copy()
-            work.features = self._features()
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-            self._fail(work, error)
-            return
-        with self.branches:
-            _note(work)
-        self._passes += 1
-        self._serve_back([work], self._clock() - began)
-
-    def _run_reading(self, work: Reading, chunk: int) -> None:
-        """Read the next chunk of a prompt; it goes back into line where more is left."""
-        began = self._clock()
-        session, cancel = self._session, work.cancel
-        try:
-            if cancel is not None and cancel.requested:
-                raise Cancelled
-            if work.branch is None and not work.read:
-                self._reuse(work)
-            left = len(work.tokens) - work.read
-            # Evenly, so that the last chunk is no crumb.
-            size = -(-left // -(-left // chunk)) if left else 0
-            part = work.tokens[work.read : work.read + size]
-            if work.branch is None:
-                work.branch, work.logits = self.roomy(lambda: session.prefill(part, cancel))
-                with self.branches:
-                    work.seat.held[id(work.branch)] = Held(work.branch, list(part))
-            else:
-                branch = work.branch
-                work.logits = self.roomy(lambda: session.read(branch, part, cancel))
-                with self.branches:
-                    _note(work)
-            work.read += len(part)
-            self._read += len(part)
-            work.features = self._features()
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-            self._fail(work, error)
-            return
-        if work.read < len(work.tokens):
-            with self._lock:
-                if not work.abandoned:
-                    # Where its cancellation was requested meanwhile, the next chunk says so.
-                    self._waiting.insert(0, work)
-                    return
-            work.finish(Cancelled())
-            return
-        self._serve_back([work], self._clock() - began)
-
-    def _features(self) -> Features | None:
-        """Return a copy of the hidden states of the latest pass; None where there are none."""
-        if not self._session.capabilities.hidden_states:
-            return None
-        try:
-            features: Features = self._session.features().copy()
-        except InvalidInput:  # a pass that stopped at a cut
-            return None
-        return features
-
-    def _reuse(self, work: Reading) -> None:
-        """Begin a prompt with a copy of what another branch has read of it."""
-        able = self._session.capabilities
-        if not self.keeps or not able.fork:
-            return
-        with self.branches:
-            found = longest(work.tokens, self._candidates(), cuts=able.truncate)
-            if found is None:
-                return
-            held, shared = found
-            try:
-                [branch] = self._session.fork(held.branch, 1)
-            except RuntimeFailure:  # no memory for a copy: it is read anew
-                return
-            work.branch = branch
-            if shared < branch.length:
-                self._session.truncate(branch, shared)
-            work.read = work.cached = shared
-            work.seat.held[id(branch)] = Held(branch, list(work.tokens[:shared]))
-            self._prefixes.touch(held)
-        self._cached += shared
-
-    def _candidates(self) -> list[Held]:
-        return [*self._prefixes.held, *(held for seat in tuple(self._seats) for held in seat.held.values())]
+                # Where its cancellation was requested meanwhile, the next chunk says so.
+                self._waiting.insert(0, work)
+        return True
 
     def _serve_back(self, works: Sequence[Work], seconds: float) -> None:
         """Give seats what they waited for, and expect them back as long as a pass took."""
+        if not works:
+            return
         now = self._clock()
         patience = min(max(seconds, _LEAST_PATIENCE), _MOST_PATIENCE)
         with self._lock:
@@ -476,7 +320,7 @@ class Scheduler:
     def _give_up(self, work: Work) -> None:
         """Free the branch of a prompt that is not read to its end. In the thread that waited: it may wait for a pass."""
         if isinstance(work, Reading) and work.owned and work.branch is not None:
-            with self.branches:
+            with self.passes.branches:
                 if work.seat.held.pop(id(work.branch), None) is not None and not self._closed:
                     self._session.free(work.branch)
 
@@ -486,28 +330,6 @@ class Scheduler:
             return False
         self._waiting.remove(work)
         return True
-
-    def roomy(self, call: Callable[[], _Result]) -> _Result:
-        """Call the session; where it has no memory left, once more without what is kept for later."""
-        try:
-            return call()
-        except OutOfMemory:
-            if not self._spare():
-                raise
-        return call()
-
-    def _spare(self) -> bool:
-        """Free what is kept for questions to come; return whether that was anything."""
-        with self.branches:
-            found = bool(self._prefixes.held)
-            self._prefixes.shrink(0)
-            for seat in tuple(self._seats):
-                found |= seat.give_spare()
-        return found
-
-    def _shrink(self, nbytes: int) -> None:
-        with self.branches:
-            self._prefixes.shrink(min(self._prefixes.limit, max(0, nbytes)))
 
 
 def _first(waiting: Sequence[Work], kind: str) -> Sequence[Work]:
@@ -524,14 +346,6 @@ def _first(waiting: Sequence[Work], kind: str) -> Sequence[Work]:
                 break
             chosen.append(work)
     return chosen
-
-
-def _note(work: Work) -> None:
-    """Write down what branches hold now of what work appended to them, some of it where it went wrong."""
-    for branch, tokens in work.running:
-        held = work.seat.held.get(id(branch))
-        if held is not None:
-            held.tokens.extend(tokens[: max(0, branch.length - len(held.tokens))])
 
 
 def _closed() -> InvalidInput:

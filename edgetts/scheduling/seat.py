@@ -78,8 +78,8 @@ class Seat:
 
     def fork(self, branch: Branch, n: int) -> list[Branch]:
         held = self._own(branch)
-        with self._scheduler.branches:
-            children = self._scheduler.roomy(lambda: self._session.fork(branch, n))
+        with self._scheduler.passes.branches:
+            children = self._scheduler.passes.roomy(lambda: self._session.fork(branch, n))
             for child in children:
                 self.held[id(child)] = Held(child, held.tokens.copy())
         return children
@@ -107,13 +107,13 @@ class Seat:
 
     def truncate(self, branch: Branch, length: int) -> None:
         held = self._own(branch)
-        with self._scheduler.branches:
+        with self._scheduler.passes.branches:
             self._session.truncate(branch, length)
             self.held[id(branch)] = Held(branch, held.tokens[:length])
 
     def free(self, branch: Branch) -> None:
         held = self._own(branch)
-        with self._scheduler.branches:
+        with self._scheduler.passes.branches:
             del self.held[id(branch)]
             spare = self._spare
             if not self._scheduler.keeps or branch.pending or self._closed:
@@ -131,7 +131,7 @@ class Seat:
         if self._closed:
             return
         self._closed = True
-        with self._scheduler.branches:
+        with self._scheduler.passes.branches:
             spare, self._spare = self._spare, None
         self._scheduler.leave(self, spare)
 
