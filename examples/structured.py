@@ -25,7 +25,7 @@ PERSON = {
 
 
 def extract(engine: Engine, text: str, samples: int = 3) -> dict[str, object] | None:
-    """Return what the model reads in a text; None where all samples were cut before their JSON ended."""
+    """Return what the model reads in a text; None where a limit ended all samples: their JSON is valid, but not all said."""
     answer = engine.answer(
         f"Give the person's name, age and city as JSON.\n\nText: {text}",
         budget=edgetts.Budget(samples=samples),
@@ -33,7 +33,7 @@ def extract(engine: Engine, text: str, samples: int = 3) -> dict[str, object] | 
         constraint=JsonSchema(PERSON),
         answer_format="json",
     )
-    # A constraint decides what may come, not when a limit cuts it: only what the model ended is whole.
+    # What the limit of tokens ends is closed as the schema allows, in the middle of whatever was being written.
     if answer.answer is None or not any(sample.complete for sample in answer.samples):
         return None
     found: dict[str, object] = json.loads(answer.answer)

@@ -57,7 +57,11 @@ if TYPE_CHECKING:
 @aim_options
 @click.option("--repetition-penalty", type=float, default=1.0, help="Above 1: avoid tokens seen before.")
 @click.option("--stop", multiple=True, help="Text that ends a sample; may be repeated.")
-@click.option("--seed", type=int, help="Same seed, same samples. Default: 0, and --decode auto.")
+@click.option(
+    "--seed",
+    type=int,
+    help="Same seed, same draws; where some of a prompt was read before, a near tie may tip. Default: 0, and --decode auto.",
+)
 @click.option(
     "--answer",
     "answer_format",

@@ -54,9 +54,9 @@ class Compiler:
     """Compiles for one model. Made at no cost; the vocabulary is built at the first use and kept. Thread-safe.
 
     JSON comes compact, with or without one space after commas and colons, and its keys in the order of `properties`;
-    a model that may lay out JSON freely can write white space until it is cut. Texts in it are as long as the schema
-    lets them be: a sample that is cut by a limit of tokens is no JSON, which its finish reason tells ("length", not
-    "end"). Values of `format` are checked for their form: 29 February comes in any year.
+    a model that may lay out JSON freely can write white space until a limit ends it. Texts in it are as long as the
+    schema lets them be; what a limit of tokens or a budget ends is brought to a valid end before, by the shortest way
+    that is found (`way_out`), and its finish reason tells so ("length", not "end"). Values of `format` are checked for their form: 29 February comes in any year.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocab: int, end_tokens: frozenset[int]) -> None:
