@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from foreground import WORDS
 
 HEROES = [
     "fox",
@@ -41,22 +42,6 @@ HEROES = [
     "clown",
     "mouse",
     "judge",
-]
-WORDS = [
-    "river",
-    "stone",
-    "light",
-    "paper",
-    "window",
-    "garden",
-    "copper",
-    "engine",
-    "letter",
-    "harbour",
-    "winter",
-    "candle",
-    "basket",
-    "thunder",
 ]
 
 

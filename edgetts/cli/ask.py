@@ -15,6 +15,7 @@ from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
 from edgetts.cli.shared.device import device_options, read_device
 from edgetts.cli.shared.interrupting import interrupts
+from edgetts.cli.shared.opening import open_told
 from edgetts.cli.shared.structuring import answers_in, read_structure, structure_options
 from edgetts.device import check_draft
 from edgetts.errors import InvalidInput
@@ -125,14 +126,6 @@ def command(question: str | None, **options: Any) -> None:
     watcher = _watcher(options["trace"], options["trace_text"])
 
     from edgetts.decoding.session import Cancellation
-    from edgetts.engine import load
-    from edgetts.store.progress import ProgressLine
-
-    line = ProgressLine(sys.stderr)
-
-    def notify(sentence: str) -> None:
-        line.close()
-        click.echo(sentence, err=True)
 
     if options["threads"] is not None:
         settings["threads"] = options["threads"]
@@ -143,19 +136,7 @@ def command(question: str | None, **options: Any) -> None:
                 hint="Take --runtime onnx.",
             )
         settings["by_segment"] = True
-    try:
-        engine = load(
-            options["model"],
-            runtime=options["runtime"],
-            draft_model=options["draft_model"],
-            quantize=options["quantize"],
-            offline=options["offline"],
-            notify=notify,
-            progress=line,
-            **settings,
-        )
-    finally:
-        line.close()
+    engine = open_told(options["model"], options, settings)
     cancel = Cancellation()
     with engine, interrupts(cancel):
         events = engine.stream(

@@ -15,6 +15,7 @@ from edgetts.cli.shared.asking import aim_options, is_terminal, read_aim
 from edgetts.cli.shared.budget import budget_options, read_budget, read_sampling
 from edgetts.cli.shared.choosing import choosing_options, read_choosing
 from edgetts.cli.shared.device import device_options, read_device
+from edgetts.cli.shared.opening import open_told
 
 if TYPE_CHECKING:
     from edgetts.cli.chatting.settings import Settings
@@ -173,31 +174,7 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 def _opener(options: dict[str, Any], load_options: dict[str, Any]) -> Callable[[str | None], Engine]:
     """Return what loads a model, telling a person how far it is."""
-    from edgetts.engine import load
-    from edgetts.store.progress import ProgressLine
-
-    def opened(model: str | None) -> Engine:
-        line = ProgressLine(sys.stderr)
-
-        def notify(sentence: str) -> None:
-            line.close()
-            click.echo(sentence, err=True)
-
-        try:
-            return load(
-                model,
-                runtime=options["runtime"],
-                draft_model=options["draft_model"],
-                quantize=options["quantize"],
-                offline=options["offline"],
-                notify=notify,
-                progress=line,
-                **load_options,
-            )
-        finally:
-            line.close()
-
-    return opened
+    return lambda model: open_told(model, options, load_options)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ _OWN = _object(
         {"type": "boolean", "description": "Aim for the lowest expected cost of a right answer."}
     ),
     task=_or_null(
-        {"type": "string", "minLength": 1, "maxLength": 200, "description": "A task that was calibrated."}
+        {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$", "description": "A task that was calibrated."}
     ),
     risk=_or_null(
         _number(above=0, high=1e6, description="What a wrong answer costs where a right one is worth 1.")
