@@ -41,7 +41,7 @@ from edgetts.decoding.guessers import Guessers
 from edgetts.decoding.session import Cancellation, Session, SessionInfo
 from edgetts.decoding.speculation import DraftModel, SpeculativeDecoder, longest_draft
 from edgetts.energy.meter import MeterFactory
-from edgetts.errors import InvalidInput
+from edgetts.errors import InvalidInput, storage_errors
 from edgetts.host import Host
 from edgetts.meter import Meter
 from edgetts.profiles.curves import DEFAULT_TIMES, StepTimes
@@ -395,6 +395,7 @@ class Engine:
             yield event
 
 
+@storage_errors()
 def load(
     model: str | Path | None = None,
     *,

@@ -22,6 +22,9 @@ EdgettsError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class EdgettsError(Exception):
     """Say in one sentence what is wrong; `hint` says what to do now."""
@@ -111,3 +114,15 @@ class OutOfMemory(RuntimeFailure, MemoryError):
 
 class Unsupported(RuntimeFailure):
     pass
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Tell what the file system refuses as a StorageError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, EdgettsError):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise StorageError(f"{where}{error.strerror or error}.") from error

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from fakes_engine import tiny_engine_bundle
 
+import edgetts
+from edgetts.errors import StorageError
+
 START = """
 import os, sys, threading
 from pathlib import Path
@@ -80,3 +83,14 @@ def test_onnx_runtime_keeps_and_sends_no_record_of_its_use(tiny_engine_bundle: P
         path for path in tmp_path.rglob("*") if "microsoft" in str(path.relative_to(tmp_path)).lower()
     ] == []
     assert run("print(os.environ['ORT_DISABLE_TELEMETRY'])", tiny_engine_bundle, tmp_path).stdout == "1\n"
+
+
+def test_what_the_file_system_refuses_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "trust"))
+
+    monkeypatch.setattr("edgetts.loading.find_forms", refuse)
+    with pytest.raises(StorageError, match=r"trust: Permission denied\.$"):
+        edgetts.load(home=tmp_path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgetts.chat import ChatTemplate
 from edgetts.decoding.session import Cancellation
-from edgetts.errors import EdgettsError, RuntimeFailure, StorageError
+from edgetts.errors import EdgettsError, RuntimeFailure, storage_errors
 from edgetts.server.asking import Model
 from edgetts.server.metrics import Metrics
 from edgetts.server.refusing import RETRY_SECONDS, Refusal
@@ -62,12 +62,10 @@ class Serving:
 
     def _run_load(self, load: Callable[[], Engine]) -> None:
         try:
-            engine = load()
+            with storage_errors():
+                engine = load()
         except EdgettsError as error:
             self._fail(error)
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            self._fail(StorageError(f"{where}{error.strerror or error}."))
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
             self._fail(RuntimeFailure(f"The model cannot be loaded: {type(error).__name__}: {error}."))
         else:
