@@ -30,7 +30,7 @@ def ask(engine: Engine, strategy: str, **options: object) -> Answer:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_answers_within_its_tokens(engine: Engine, name: str) -> None:
-    steps = name not in ("greedy", "self_consistency", "adaptive", "best_of_n")
+    steps = name not in ("greedy", "self_consistency", "independent", "adaptive", "best_of_n")
     budget = Budget(tokens=220) if name == "greedy" else Budget(samples=3, tokens=220)
     answer = ask(engine, f"{name}:splitter=sentence" if steps else name, budget=budget)
     assert answer.plan.strategy == name
