@@ -30,6 +30,7 @@ _EXITS = """\
 | 7 | an optional package is missing |
 | 8 | the runtime failed: not a number, out of memory |
 | 9 | no answer is given: `--risk` asks for more confidence than there is |
+| 10 | too many questions wait for the model already |
 | 130 | interrupted; `ask` prints what there was by then |
 """
 
