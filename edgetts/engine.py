@@ -6,7 +6,7 @@ import atexit
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from edgetts.answering.adapting import ProgressFinder
 from edgetts.answering.approaches import Asking
 from edgetts.answering.asked import Asked, AskedNow, Priority
-from edgetts.answering.asynchronous import finished, in_thread
+from edgetts.answering.asynchronous import afinished, cancellable, finished
 from edgetts.answering.judge import Judge
 from edgetts.answering.noting import Noting
 from edgetts.answering.planning import (
@@ -246,25 +246,18 @@ class Engine:
 
     async def aanswer(self, prompt: Prompt, **asked: Unpack[AskedNow]) -> Answer:
         """Answer as `answer` does, without blocking the event loop; a cancelled task ends the answer."""
-        async for event in self.astream(prompt, **asked):
-            if isinstance(event, Finished):
-                return event.answer
-        raise AssertionError("a stream ends with Finished")
+        return await afinished(self.astream(prompt, **asked))
 
-    async def astream(self, prompt: Prompt, **asked: Unpack[AskedNow]) -> AsyncIterator[Event]:
+    async def astream(self, prompt: Prompt, **asked: Unpack[AskedNow]) -> AsyncGenerator[Event, None]:
         """Yield the events of `stream`; whoever leaves early has the answer cancelled, and what it holds freed."""
-        # One of its own: the caller's may be that of other answers too, which go on when this one is left.
-        given, own = asked.get("cancel"), Cancellation()
-        asked["cancel"] = own
-        if given is not None:
-            given.register(own.request)
-        try:
-            async with aclosing(in_thread(lambda: self.stream(prompt, **asked), own)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            if given is not None:
-                given.unregister(own.request)
+
+        def start(cancel: Cancellation) -> Iterator[Event]:
+            asked["cancel"] = cancel
+            return self.stream(prompt, **asked)
+
+        async with aclosing(cancellable(start, asked.get("cancel"))) as events:
+            async for event in events:
+                yield event
 
     def plan(self, prompt: Prompt, **asked: Unpack[Asked]) -> Plan:
         """Return the plan that `answer` would begin with, with everything that it was chosen among; compute nothing.

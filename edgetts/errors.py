@@ -124,5 +124,10 @@ def storage_errors() -> Iterator[None]:
     except OSError as error:
         if isinstance(error, EdgettsError):
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        raise StorageError(f"{where}{error.strerror or error}.") from error
+        raise storage_error(error) from error
+
+
+def storage_error(error: OSError) -> StorageError:
+    """Return what the file system refused as an error that names the file."""
+    where = f"{error.filename}: " if error.filename else ""
+    return StorageError(f"{where}{error.strerror or error}.")

@@ -29,7 +29,7 @@ from edgetts.errors import (
     StorageError,
 )
 from edgetts.tokenizer import Tokenizer
-from edgetts.types import Finished, SamplingParams, TextDelta
+from edgetts.types import Answer, Finished, SamplingParams, TextDelta
 
 Chat = Callable[..., Conversation]
 
@@ -252,6 +252,35 @@ def test_a_coroutine_that_leaves_early_keeps_what_came(chat: Chat) -> None:
     assert first.finish_reason == "cancelled"
     assert first.answer
     assert second.complete
+
+
+def test_leaving_early_leaves_the_callers_cancellation_as_it_is(chat: Chat) -> None:
+    cancel = Cancellation()
+
+    async def leave() -> None:
+        events = chat(ENDLESS).asay("A", cancel=cancel)
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+        await events.aclose()
+
+    asyncio.run(leave())
+    assert not cancel.requested, "it may be that of other answers, too"
+
+
+def test_a_requested_cancellation_ends_what_a_coroutine_reads(chat: Chat) -> None:
+    cancel = Cancellation()
+
+    async def read() -> Answer:
+        last: object = None
+        async for event in chat(ENDLESS).asay("A", cancel=cancel):
+            if isinstance(event, TextDelta):
+                cancel.request()
+            last = event
+        assert isinstance(last, Finished)
+        return last.answer
+
+    assert asyncio.run(read()).stop_reason == "cancelled"
 
 
 # A full context

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
 from typing import TypeVar
 
 from edgetts.decoding.session import Cancellation
-from edgetts.types import Answer, Event, Finished
+from edgetts.types import Answer, Finished
 
 _Value = TypeVar("_Value")
 # Events that wait for a coroutine that reads slowly; then the thread waits. More than answers have: one that waited
@@ -16,12 +17,40 @@ _Value = TypeVar("_Value")
 _AHEAD = 1 << 16
 
 
-def finished(events: Iterator[Event]) -> Answer:
+def finished(events: Iterable[object]) -> Answer:
     """Return the answer at the end of a stream."""
     for event in events:
         if isinstance(event, Finished):
             return event.answer
     raise AssertionError("a stream ends with Finished")
+
+
+async def afinished(events: AsyncGenerator[object, None]) -> Answer:
+    """Return the answer at the end of an asynchronous stream, which is closed."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Finished):
+                return event.answer
+    raise AssertionError("a stream ends with Finished")
+
+
+async def cancellable(
+    start: Callable[[Cancellation], Iterator[_Value]], given: Cancellation | None
+) -> AsyncGenerator[_Value, None]:
+    """Yield what `in_thread` does of an iterator that a cancellation ends, `given` or one of its own.
+
+    Its own is requested where somebody leaves early: the caller's may be that of other answers too, which go on.
+    """
+    own = Cancellation()
+    if given is not None:
+        given.register(own.request)
+    try:
+        async with aclosing(in_thread(lambda: start(own), own)) as values:
+            async for value in values:
+                yield value
+    finally:
+        if given is not None:
+            given.unregister(own.request)
 
 
 async def in_thread(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from edgetts.decoding.closing import LONGEST_WAY, passes_to_end
-from edgetts.decoding.constraint import Constraint, Matcher
+from edgetts.decoding.closing import LONGEST_WAY, Closings
+from edgetts.decoding.constraint import Matcher
 from edgetts.selection.answers import AnswerFormat, extract
 from edgetts.selection.answers.format import FormatName
 from edgetts.tokenizer import Tokenizer
@@ -70,8 +70,8 @@ class LanguageForcing:
 
     least = 0
 
-    def __init__(self, constraint: Constraint) -> None:
-        self.passes = passes_to_end(constraint)
+    def __init__(self, closings: Closings) -> None:
+        self.passes = closings.passes
 
     def conclusion(self, text: str, matcher: Matcher | None) -> Conclusion | None:  # noqa: ARG002 - the words do not count
         way = None if matcher is None else matcher.ending(LONGEST_WAY)

@@ -123,7 +123,7 @@ def compute(question: Question) -> Iterator[Event]:
             streams=_streams(question),
             verifier=choosing.verifier,
             watcher=watcher,
-            forcing=None if choosing.steps else _forcing(question),
+            forcing=None if choosing.steps else _forcing(question, decoder),
         )
         if watcher is not None:
             watcher.prompt_read(question.clock())
@@ -208,10 +208,10 @@ def _unchosen(question: Question, texts: Texts, stop: StopReason, detail: str = 
     )
 
 
-def _forcing(question: Question) -> Concluding:
+def _forcing(question: Question, decoder: ParallelDecoder) -> Concluding:
     """Return what concludes the samples of a question that runs out of its budget."""
-    if question.constraint is not None:
-        return LanguageForcing(question.constraint)
+    if decoder.closings is not None:
+        return LanguageForcing(decoder.closings)
     return Forcing(
         question.tokenizer,
         question.choosing.answer_format,

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from edgetts.errors import EdgettsError, StorageError
+from edgetts.errors import EdgettsError, storage_error
 
 COMMANDS = (
     "ask",
@@ -56,8 +56,7 @@ class _LazyGroup(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # who read the output went away: click ends quietly
                 raise
-            where = f"{error.filename}: " if error.filename else ""
-            _fail(ctx, StorageError(f"{where}{error.strerror or error}."))
+            _fail(ctx, storage_error(error))
         except KeyboardInterrupt:
             click.echo("edgetts: interrupted; nothing half-written was kept.", err=True)
             ctx.exit(INTERRUPTED)

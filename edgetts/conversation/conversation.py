@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from edgetts.answering.asynchronous import in_thread
+from edgetts.answering.asynchronous import afinished, cancellable, finished
 from edgetts.conversation.files import read_history, write_history
 from edgetts.conversation.fitting import TurnsDropped, WhenFull, fit
 from edgetts.conversation.history import History, Turn
@@ -110,26 +110,22 @@ class Conversation:
 
     def answer(self, text: str, **asked: Unpack[AskedNow]) -> Answer:
         """Say something, and return the answer. See `say`."""
-        for event in self.say(text, **asked):
-            if isinstance(event, Finished):
-                return event.answer
-        raise AssertionError("a stream ends with Finished")
+        return finished(self.say(text, **asked))
 
     async def asay(self, text: str, **asked: Unpack[AskedNow]) -> AsyncGenerator[ChatEvent, None]:
         """Yield what `say` does, without blocking the event loop; whoever leaves early has the answer cancelled."""
-        cancel = asked.get("cancel") or Cancellation()
-        asked["cancel"] = cancel
-        async with aclosing(in_thread(lambda: self.say(text, **asked), cancel)) as events:
+
+        def start(cancel: Cancellation) -> Iterator[ChatEvent]:
+            asked["cancel"] = cancel
+            return self.say(text, **asked)
+
+        async with aclosing(cancellable(start, asked.get("cancel"))) as events:
             async for event in events:
                 yield event
 
     async def aanswer(self, text: str, **asked: Unpack[AskedNow]) -> Answer:
         """Say something, and return the answer, without blocking the event loop."""
-        async with aclosing(self.asay(text, **asked)) as events:
-            async for event in events:
-                if isinstance(event, Finished):
-                    return event.answer
-        raise AssertionError("a stream ends with Finished")
+        return await afinished(self.asay(text, **asked))
 
     def undo(self) -> Turn:
         """Take the last turn back, and return it. Raises InvalidInput where the model sees none."""

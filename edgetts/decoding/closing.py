@@ -12,12 +12,6 @@ LONGEST_WAY = 512
 """Tokens of a way out that is looked for at most."""
 
 
-def passes_to_end(constraint: Constraint) -> int:
-    """Return in how many tokens a text should come to its end from wherever it is; 0 where no way out is known."""
-    shortest = constraint.start().ending(LONGEST_WAY)
-    return 0 if shortest is None else _SPARE + len(shortest)
-
-
 class Closings:
     """What is known of the ways out of one language. limit: tokens of a sample."""
 
@@ -25,6 +19,11 @@ class Closings:
         self._limit = limit
         shortest = constraint.start().ending(min(limit, LONGEST_WAY))
         self._length = None if shortest is None else len(shortest)
+
+    @property
+    def passes(self) -> int:
+        """Tokens in which a text should come to its end from wherever it is; 0 where no way out is known."""
+        return 0 if self._length is None else _SPARE + self._length
 
     def of(self) -> Closing | None:
         """Return the watch over one sample; None where no way out was found at the beginning."""

@@ -51,7 +51,7 @@ class ParallelDecoder:
         self._keep_ended = keep_ended
         self._constraint = constraint
         self._crowded = crowded
-        self._closings = None if constraint is None else Closings(constraint, max_tokens)
+        self.closings = None if constraint is None else Closings(constraint, max_tokens)
         self._prompt_length = prompt.length
         self.last_width = 0
         """Tokens that the latest pass ran."""
@@ -181,7 +181,7 @@ class ParallelDecoder:
                 self._params, index, greedy=greedy, prompt=prompt, drawn=before, matcher=matcher
             )
             trace = Trace(
-                index, sampler, branch, closing=None if self._closings is None else self._closings.of()
+                index, sampler, branch, closing=None if self.closings is None else self.closings.of()
             )
             if parent is not None:
                 trace.inherit(parent)
